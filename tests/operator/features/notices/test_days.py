@@ -66,6 +66,17 @@ async def test_the_next_leader_sends_what_is_left_with_the_same_id_and_nothing_e
     assert third.sent == []
 
 
+async def test_each_of_two_windows_in_one_lead_has_a_notice():
+    windows = [once("rehearsal", "10:00", "11:00"), once("pitch", "10:00:05", "11:00")]
+    day = FeaturedDay.begin(t("09:00"), windows=windows)
+    courier = led_by(day)
+    await day.until(t("10:10"))
+    said = [n["message"].split(":")[0] for n in day.status["internal"]["notices"]]
+    assert said == ["window rehearsal", "window pitch"]
+    assert len({id_ for id_, _ in courier.sent}) == 2
+    assert day.status["internal"]["windows"]["ready"] == 2
+
+
 async def test_without_receivers_the_status_has_no_notices():
     day = await FeaturedDay.lived("09:00", "10:30", windows=[PITCH])
     assert day.status["internal"].get("notices") is None

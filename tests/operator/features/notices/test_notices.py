@@ -7,7 +7,7 @@ from typing import Any
 from rows import each
 
 from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
-from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Opening, Outcome, Phase
+from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Opening, Phase
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION
 from kotatsu_operator.core.report.verdict import Verdict, read_verdict
@@ -146,11 +146,11 @@ def test_a_verdict_has_few_and_short_failures():
 
 def test_a_window_that_is_ready_early_is_told_with_by_how_much():
     opening = Opening("pitch", t("10:00"), t("10:00") - 14 * SECOND, replicas=2)
-    made = Decision(Memory(opening=opening), None, t("11:00"), outcomes=(Outcome.READY,))
+    made = Decision(Memory(), None, t("11:00"), punctual=(opening,))
     (note,) = ready_notes(made)
     said = "window pitch: 2 replicas are Ready 14s early"
     assert (note.reason, note.message) == ("WindowReady", said)
-    assert ready_notes(replace(made, outcomes=(Outcome.COLD,))) == []
+    assert ready_notes(replace(made, punctual=())) == []
 
 
 def test_a_notice_stays_in_the_status_until_it_is_delivered():

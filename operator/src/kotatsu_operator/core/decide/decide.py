@@ -70,7 +70,7 @@ def decide(
     adopted = [] if memory.since is not None else found_above(spec, given.seen)
     is_new = memory.since is None or known.reason is Reason.SUSPENDED
     is_excused = is_new or allowed.is_refused or goal.floor < plan.floor
-    after, opening_notes, outcomes = remember_opening(
+    after, opening_notes, outcomes, punctual = remember_opening(
         plan, given.seen, noted, now, excused=is_excused
     )
     soonest = _recheck(given, after, kept)
@@ -91,6 +91,7 @@ def decide(
         minimum=_minimum(given.seen, after, max(goal.floor, goal.minimum), released=released),
         notes=(*adopted, *step.notes, *notes, *opening_notes),
         outcomes=outcomes,
+        punctual=punctual,
         grows=_capacity(given, goal, kept) > 0,
         claim=None if allowed.is_refused else plan.claim,
         override=_override(spec, after, now),

@@ -239,8 +239,10 @@ def with_least(spec: PoolSpec, memory: Memory) -> PoolSpec:
 
 def remember_opening(
     plan: Plan, seen: Observation, memory: Memory, now: datetime, *, excused: bool
-) -> tuple[Memory, tuple[Note, ...], tuple[Outcome, ...]]:
+) -> tuple[Memory, tuple[Note, ...], tuple[Outcome, ...], tuple[Opening, ...]]:
     """Record when the floor of an opening was Ready; a late one gets an event.
+
+    Returns the events, the outcomes, and the openings that were Ready before.
 
     One opening is tracked at a time: the newest open one, then each one that the pool pre-warms
     for. These count as punctual: a window that was open when the operator could first act on the
@@ -249,6 +251,7 @@ def remember_opening(
     opening = memory.opening
     notes: list[Note] = []
     outcomes: list[Outcome] = []
+    punctual: list[Opening] = []
     followed = [o for o in plan.current if o.start <= now][-1:]
     followed += [o for o in plan.current if o.start > now]
     if opening is not None and opening.at > now and opening.at not in {o.start for o in followed}:
@@ -272,12 +275,14 @@ def remember_opening(
         opening, note, outcome = _judge(opening, floor, seen, now, excused=excused)
         notes += [note] if note else []
         outcomes += [outcome] if outcome else []
+        punctual += [opening] if outcome is Outcome.READY else []
         if opening.ready_at is None:
             break
     tally = memory.windows
     for outcome in outcomes:
         tally = tally.plus(outcome)
-    return changed(memory, opening=opening, windows=tally), tuple(notes), tuple(outcomes)
+    after = changed(memory, opening=opening, windows=tally)
+    return after, tuple(notes), tuple(outcomes), tuple(punctual)
 
 
 def _judge(

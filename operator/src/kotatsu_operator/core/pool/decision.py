@@ -9,7 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import choice, conditions_of, count, is_false, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
-from kotatsu_operator.core.pool.memory import Memory, Outcome, Parts, Phase, Reason
+from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Parts, Phase, Reason
 from kotatsu_operator.core.pool.news import Claim, Note, Transition
 
 
@@ -309,6 +309,8 @@ class Decision:
     notes: tuple[Note, ...] = field(default=())
     outcomes: tuple[Outcome, ...] = ()
     """The outcomes of openings since the last decision."""
+    punctual: tuple[Opening, ...] = ()
+    """Those of them that were Ready before."""
     grows: bool = False
     """Whether capacity may be added; else it is only kept or given up."""
     claim: Claim | None = None

@@ -5,6 +5,7 @@ each receiver has it. So an operator that takes over sends what its predecessor 
 the same id.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Memory, Outcome, Phase
+from kotatsu_operator.core.pool.memory import Memory, Phase
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
@@ -95,9 +96,13 @@ def outbox(
 ) -> list[Notice]:
     """The notices that wait: those of the status that are not delivered, and the new ones."""
     waiting = [notice for notice in read_notices(status) if notice.id not in delivered]
+    known: Counter[str] = Counter()
     for note in notes:
         if note.reason in NOTICE_REASONS:
+            known[note.reason] += 1
             id_ = f"{uid}/{note.reason}/{stamp(now)}"
+            if (number := known[note.reason]) > 1:
+                id_ += f"/{number}"
             waiting.append(Notice(id_, note.reason, note.message[:LONGEST], now, note.warning))
     return waiting[-MOST:]
 
@@ -108,17 +113,17 @@ def notices_status(waiting: Sequence[Notice]) -> list[Status] | None:
 
 
 def ready_notes(decision: Decision) -> list[Note]:
-    """The notice of a window whose replicas are Ready before it opens.
+    """The notices of windows whose replicas are Ready before they open.
 
     It is no event: with a thousand windows it would be a thousand more calls of the API server, and
     the status has it.
     """
-    opening = decision.memory.opening
-    if Outcome.READY not in decision.outcomes or opening is None or opening.early is None:
-        return []
-    pods = "1 replica is" if opening.replicas == 1 else f"{opening.replicas} replicas are"
-    early = format_duration(opening.early)
-    return [Note(WINDOW_READY, f"window {opening.window}: {pods} Ready {early} early")]
+    return [
+        Note(WINDOW_READY, f"window {of.window}: {pods} Ready {format_duration(of.early)} early")
+        for of in decision.punctual
+        if of.early is not None
+        for pods in ["1 replica is" if of.replicas == 1 else f"{of.replicas} replicas are"]
+    ]
 
 
 # --- events that no decision makes ---
