@@ -232,6 +232,15 @@ def test_an_edit_that_falls_into_the_look_of_a_periods_end_loses_no_cost(edited,
     pool.check()
 
 
+def test_a_look_that_fails_at_a_periods_end_loses_no_cost():
+    pool = Pool(now=t("23:00")).look(1, WINDOW)
+    pool.now += 2 * HOUR
+    # The target has changed: the ledger has this entry, and nothing after it was done.
+    pool.ledger = accrue(pool.ledger, pool.pods.values(), pool.spec, pool.now, 2 * HOUR)
+    pool.look(1, WINDOW)
+    pool.check()
+
+
 def test_what_was_spent_before_the_record_began_is_no_episode_and_a_note_says_so():
     pool = Pool().look(2, WINDOW, writes=False)
     begin = pool.now

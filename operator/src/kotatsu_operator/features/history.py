@@ -156,7 +156,8 @@ def _charged(history: History, seen: Seen) -> History:
     # Without prices or with an invalid budget there are none, and the ledger may go on later.
     if not (totals := ledger.totals):
         return history
-    for spent in (*ledger.ended, totals[-1]):
+    # Also what was closed by an entry after which the reconcile failed: `totals` has the newest.
+    for spent in (*ledger.ended[:-1], *totals):
         begin, amount = spent.period_start, money_of(spent.accrued)
         is_current = spent is totals[-1]
         if (spent.currency, begin) == (known.currency, known.period_start):
