@@ -23,7 +23,7 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.plan.activity import in_force, override_end
 from kotatsu_operator.core.pool.decision import Decision, Observation
-from kotatsu_operator.core.pool.memory import Memory, Phase
+from kotatsu_operator.core.pool.memory import Memory, Opening, Phase
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
 from kotatsu_operator.core.protocol import REHEARSAL_ANNOTATION, REHEARSAL_REASON
@@ -119,11 +119,15 @@ def ready_notes(decision: Decision) -> list[Note]:
     the status has it.
     """
     return [
-        Note(WINDOW_READY, f"window {of.window}: {pods} Ready {format_duration(of.early)} early")
-        for of in decision.punctual
-        if of.early is not None
-        for pods in ["1 replica is" if of.replicas == 1 else f"{of.replicas} replicas are"]
+        Note(WINDOW_READY, _ready_text(opening, opening.early))
+        for opening in decision.punctual
+        if opening.early is not None
     ]
+
+
+def _ready_text(opening: Opening, early: timedelta) -> str:
+    pods = "1 replica is" if opening.replicas == 1 else f"{opening.replicas} replicas are"
+    return f"window {opening.window}: {pods} Ready {format_duration(early)} early"
 
 
 # --- events that no decision makes ---
