@@ -141,7 +141,7 @@ def speakable(text: str) -> bool:
 
 
 def pieces(text: str) -> list[Piece]:
-    """Sentences of a prepared text, the long ones parted at commas; each has something to speak."""
+    """Sentences of a prepared text, the long ones parted; each has something to speak."""
     parts: list[Piece] = []
     for match in _SENTENCE.finditer(text):
         limit = PIECE_CHARACTERS if parts else FIRST_PIECE_CHARACTERS
@@ -168,7 +168,7 @@ def _clauses(sentence: str, limit: int) -> list[str]:
             end = topic.end() if topic else 0
         if not end and len(sentence) > FIRST_WHOLE_CHARACTERS:
             first = _COMMA.findall(sentence)[0]
-            end = next(_phrase_ends(first, limit, limit * 3 // 2, PIECE_CHARACTERS), 0)
+            end, *_ = _phrase_ends(first, limit, limit * 3 // 2, PIECE_CHARACTERS) or [0]
         if end and speakable(sentence[:end]):
             return [sentence[:end].rstrip(), *_clauses(sentence[end:], PIECE_CHARACTERS)]
     clauses = [""]
@@ -184,19 +184,17 @@ def _clauses(sentence: str, limit: int) -> list[str]:
 def _phrases(clause: str) -> Iterator[str]:
     """Parts of a clause: itself if it is short, else up to ends of phrases, else anywhere."""
     while len(clause) > PIECE_CHARACTERS:
-        *_, end = (
-            HARD_PIECE_CHARACTERS,
-            *_phrase_ends(clause, PIECE_CHARACTERS, HARD_PIECE_CHARACTERS),
-        )
+        limits = PIECE_CHARACTERS, HARD_PIECE_CHARACTERS
+        *_, end = _phrase_ends(clause, *limits) or [HARD_PIECE_CHARACTERS]
         yield clause[:end]
         clause = clause[end:]
     yield clause
 
 
-def _phrase_ends(clause: str, *limits: int) -> Iterator[int]:
+def _phrase_ends(clause: str, *limits: int) -> list[int]:
     """Where its phrases end, of the surest kind within the first of the limits that has any."""
     for limit, phrase in product(limits, _PHRASES):
         ends = [found.end() for found in phrase.finditer(clause[: limit + 1])]
         if ends := [end for end in ends if PHRASE_CHARACTERS <= end <= limit]:
-            yield from ends
-            return
+            return ends
+    return []
