@@ -3,12 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import yaml
 from plugin.kit import PITCH, Cluster, Ran, cron, demo_mode, manifest
 
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.report.usage import usage_field
-from tests.operator.core.weeks import BEGIN, WEEK, app, usage_of
+from tests.operator.core.weeks import BEGIN, WEEK, App, app, usage_of
 
 END = BEGIN + 8 * WEEK
 OFFICE = app("office", 8, 4, zone="Asia/Tokyo")
@@ -38,27 +39,43 @@ def test_people_see_today_the_rule_and_the_proposal_with_its_windows_in_words():
         "voice: the use of 8 weeks is known; learned from the first 4, these are the figures of "
         "the last 4"
     )
-    assert lines[1] == "COLD STARTS A WEEK PRICE A WEEK SETTINGS"
+    assert lines[1] == "COLD STARTS A WEEK PRICE A WEEK COST A WEEK SETTINGS"
     assert [line.split()[0] for line in lines[2:5]] == ["today", "the", "proposal"]
     assert lines[3].endswith("JPY idleAfter 30s, parkedFor 2h30m")
     assert "today's are the least" in lines[5]
-    assert lines[6] == "learned from all 8 weeks:"
-    assert lines[7].startswith("window use-1: Monday to Friday 0")
-    assert lines[7].endswith(", parked")
-    assert "kubectl demo-mode check warmpool/voice" in lines[8]
+    assert lines[6].startswith("(the cost is the price of the pods")
+    assert lines[7] == "learned from all 8 weeks:"
+    assert lines[8].startswith("window use-1: Monday to Friday 0")
+    assert lines[8].endswith(", parked")
+    assert "kubectl demo-mode check warmpool/voice" in lines[9]
 
 
 def test_cold_starts_that_were_recorded_are_shown_and_else_that_it_is_the_least():
     assert " at least " in said("voice").out.splitlines()[2]
     (unknown,) = said("voice", "-o", "json").json
-    since = {"since": stamp(BEGIN), "earlier": [
-        {"from": stamp(BEGIN), "to": stamp(END), "episodes": 4000, "wakes": 4000, "podSeconds": 1}
-    ]}  # fmt: skip
+    hours = 8 * 7 * 12
+    since = {"since": stamp(BEGIN), "earlier": [{
+        "from": stamp(BEGIN), "to": stamp(END), "episodes": 4000, "wakes": 4000,
+        "podSeconds": hours * 3600,
+    }]}  # fmt: skip
     (found,) = said("voice", "-o", "json", past=history() | {"record": since}).json
     assert (unknown["today"]["atLeast"], found["today"]["atLeast"]) == (True, False)
     assert found["today"]["coldStartsPerWeek"] == 500
-    assert found["today"]["podHoursPerWeek"] > unknown["today"]["podHoursPerWeek"]
+    assert found["today"]["podHoursPerWeek"] == 84
+    assert found["today"]["pricePerWeek"] == pytest.approx(84 * 1.84375)
+    assert found["today"]["costPerWeek"] == pytest.approx((84 + 500 / 3) * 1.84375)
     assert found["rule"] == unknown["rule"]
+
+
+def test_a_proposal_with_more_cold_starts_than_the_rule_says_so():
+    ran = said("voice", past=history(kind=app("demo", 8, 2, zone="Asia/Tokyo")))
+    assert "it has more cold starts than the rule: 1.5 a week, not 1.0" in ran.out
+    assert "more cold starts" not in said("voice").out
+
+
+def test_fewer_than_ten_uses_get_no_proposal():
+    few = App("few", OFFICE.zone, OFFICE.sessions[-5:])
+    assert "no proposal: 3 uses in these weeks" in said(past=history(kind=few)).out
 
 
 def test_yaml_is_a_patch_in_which_windows_of_people_stay():
@@ -109,7 +126,7 @@ def test_too_little_is_known_before_three_weeks():
 
 def test_an_app_that_nobody_uses_stays_as_it_is():
     ran = said("voice", past=history(kind=app("never", 8, 1)))
-    assert "no proposal: nothing that was tried saves 5% of what today's settings cost" in ran.out
+    assert "no proposal: 0 uses in these weeks, and 10 are needed" in ran.out
 
 
 def test_a_knative_service_is_not_seen():

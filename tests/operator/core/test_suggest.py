@@ -173,14 +173,55 @@ EACH_THREE_MINUTES = App(
 def test_sleeps_within_ten_minutes_are_those_that_were_recorded():
     past = past_of(recorded(EACH_THREE_MINUTES))
     made = replayed(EACH_THREE_MINUTES, TODAY, BEGIN + WEEK, BEGIN + 1.1 * WEEK, 0.136)
-    found = propose(past, TODAY, EACH_THREE_MINUTES.spec, PARKED, wakes=made.cold_starts)
+    found = propose(past, TODAY, EACH_THREE_MINUTES.spec, PARKED, lambda *_: made)
+    assert found.today == made
     assert found.today.cold_starts == pytest.approx(3360, rel=0.01)
-    assert found.today.hours == pytest.approx(made.hours, rel=0.01)
     assert found.settings == RULE
     assert not found.rule.is_least
 
 
-def test_without_a_record_of_wakes_the_figures_of_a_short_idle_after_are_the_least():
+def every(minutes: float, times: int, first: int = 0) -> App:
+    """Requests at equal distances, from the beginning of a week on."""
+    begins = (BEGIN + first * WEEK + n * minutes * MINUTE for n in range(times))
+    return App("poll", ZoneInfo("UTC"), [(at, at + MINUTE / 60) for at in begins])
+
+
+def test_a_pool_that_requests_keep_awake_costs_what_was_recorded_and_gets_the_rule():
+    one, today = every(4.7, int(8 * 7 * 1440 / 4.7)), Settings(4.8 * MINUTE)
+    made = replayed(one, today, BEGIN + WEEK, BEGIN + 1.1 * WEEK, 0.136)
+    assert made.hours == pytest.approx(168, rel=0.01)
+    found = propose(past_of(recorded(one)), today, one.spec, PARKED, lambda *_: made)
+    assert found.today.hours == made.hours
+    assert found.settings == RULE
+    assert found.proposed.cost(PARKED) < made.hours / 2
+
+
+def test_fewer_than_ten_uses_are_no_habit():
+    assert by_uses(9).settings is None
+    assert by_uses(10).settings == by_uses(10).by_rule
+    assert (by_uses(9).uses, by_uses(10).uses) == (9, 10)
+
+
+def by_uses(many: int) -> Proposal:
+    one = every(60, many, first=6)
+    dear = Settings(2 * MINUTE)
+    return propose(past_of(recorded(one)), dear, one.spec, RelativePrices(0.02))
+
+
+def test_use_that_goes_on_for_days_counts_once_a_day():
+    assert past_of(recorded(app("always", 3, 1), 3)).uses >= 21
+
+
+def test_pods_that_an_autoscaler_adds_are_in_the_price_of_the_rule_too():
+    one = app("office", 8, 1)
+    rule = propose(past_of(recorded(one)), TODAY, one.spec, PARKED).rule
+    three = propose(past_of(recorded(one)), TODAY, one.spec, replace(PARKED, awake=3.0)).rule
+    parked = replayed(one, RULE, BEGIN + 4 * WEEK, BEGIN + 8 * WEEK, 0.136)
+    assert three.hours > 1.5 * rule.hours
+    assert three.cold_starts == rule.cold_starts == pytest.approx(parked.cold_starts, abs=1)
+
+
+def test_without_a_record_the_figures_of_a_short_idle_after_are_the_least():
     found = proposed(EACH_THREE_MINUTES)
     assert found.today.is_least
     assert not found.rule.is_least

@@ -10,10 +10,11 @@ from kotatsu_operator.core.calendar.schedule import Window
 from kotatsu_operator.core.formats import format_duration, tables
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.episodes import read_stored
-from kotatsu_operator.core.report.past import wakes_a_week
+from kotatsu_operator.core.report.past import pods_awake, recorded_week
 from kotatsu_operator.core.report.usage import known_usage
 from kotatsu_operator.core.suggest import (
     GAIN,
+    LEAST_USES,
     PARKED_SHARE,
     Expected,
     Proposal,
@@ -69,6 +70,8 @@ class Suggested(NamedTuple):
                 f"{self.known_weeks:.1f} weeks of use are known, and 3 are needed: two to learn "
                 "from, one to test on"
             )
+        if self.proposal.uses < LEAST_USES:
+            return f"{many(self.proposal.uses, 'use')} in these weeks, and {LEAST_USES} are needed"
         if self.proposal.settings is None:
             cost = "the least that" if self.proposal.today.is_least else "what"
             return f"nothing that was tried saves {GAIN:.0%} of {cost} today's settings cost"
@@ -104,13 +107,19 @@ def suggested(pool: Pool, history: Object, now: datetime) -> Suggested:
         share, is_assumed = PARKED_SHARE, True
     windows = tuple(replace(w, parked=w.parked and can_park) for w in pool.spec.windows)
     lasting = timedelta() if pool.parking is None else pool.parking.lasting
-    today, prices = Settings(pool.spec.idle_after, lasting, windows), RelativePrices(share)
+    today = Settings(pool.spec.idle_after, lasting, windows)
+    stored = read_stored(pool.status, history)
+    prices = RelativePrices(share, awake=pods_awake(stored))
+    hourly = {} if price is None else {pool.currency: price.warm}
+
+    def recorded(begin: datetime, end: datetime) -> Expected | None:
+        week = recorded_week(stored, begin, end, now, share, hourly)
+        return None if week is None else Expected(week.wakes, week.hours)
+
     past = past_of(known_usage(history, pool.memory, now))
     proposal = None
     if not pool.spec.target.scales_itself:
-        tested, record = past.held_out, read_stored(pool.status, history)
-        wakes = wakes_a_week(record, tested.begin, tested.end)
-        proposal = propose(past, today, pool.spec, prices, wakes)
+        proposal = propose(past, today, pool.spec, prices, recorded)
     return Suggested(pool, today, prices, is_assumed, past.known_weeks, proposal)
 
 
@@ -141,7 +150,7 @@ def text(one: Suggested, shell: Shell) -> list[str]:
         return [f"{name}: no proposal: {one.why_none}"]
     weeks = proposal.learned_weeks + proposal.held_out_weeks
     rows = [
-        ("", "COLD STARTS A WEEK", "PRICE A WEEK", "SETTINGS"),
+        ("", "COLD STARTS A WEEK", "PRICE A WEEK", "COST A WEEK", "SETTINGS"),
         _row("today", one, one.today, proposal.today),
         _row("the rule", one, proposal.by_rule, proposal.rule),
     ]
@@ -161,11 +170,18 @@ def text(one: Suggested, shell: Shell) -> list[str]:
             "  (today's are the least: how often it slept between uses less than ten minutes apart "
             "is not recorded)"
         )
+    minutes = one.prices.cold_start // timedelta(minutes=1)
+    lines.append(
+        f"  (the cost is the price of the pods, and for a cold start {minutes} minutes of one)"
+    )
     if settings is None:
         lines.append(f"  no proposal: {one.why_none}")
         return lines
     if settings == proposal.by_rule:
         lines.append("  proposed is the rule")
+    more, fewer = proposal.proposed.cold_starts, proposal.rule.cold_starts
+    if round(more, 1) > round(fewer, 1):
+        lines.append(f"  it has more cold starts than the rule: {more:.1f} a week, not {fewer:.1f}")
     new = [window for window in settings.windows if not stays(window)]
     lines += [f"  learned from all {weeks} weeks:"] if new else []
     lines += [f"  window {window.name}: {_words(window)}" for window in new]
@@ -177,20 +193,23 @@ def text(one: Suggested, shell: Shell) -> list[str]:
     return lines
 
 
-def _row(
-    title: str, one: Suggested, settings: Settings | None, would: Expected
-) -> tuple[str, str, str, str]:
+def _row(title: str, one: Suggested, settings: Settings | None, would: Expected) -> tuple[str, ...]:
     assert settings is not None  # noqa: S101
     least = "at least " if would.is_least else ""
-    cold, price = f"{would.cold_starts:.1f}", _price(one, would)
-    return title, least + cold, least + price, _said(settings)
+    figures = f"{would.cold_starts:.1f}", *(_price(one, h) for h in _hours(one, would))
+    return title, *(least + figure for figure in figures), _said(settings)
 
 
-def _price(one: Suggested, would: Expected) -> str:
+def _hours(one: Suggested, would: Expected) -> tuple[float, float]:
+    """Of the pods, and with what the cold starts are worth."""
+    return would.hours, would.cost(one.prices)
+
+
+def _price(one: Suggested, hours: float) -> str:
     price = one.pool.price
     if price is None:
-        return f"{would.hours:.1f} pod-hours"
-    return amount(Decimal(would.hours) * price.warm, one.pool.currency)
+        return f"{hours:.1f} pod-hours"
+    return amount(Decimal(hours) * price.warm, one.pool.currency)
 
 
 def _kept(settings: Settings) -> str | None:
@@ -243,11 +262,16 @@ def record(one: Suggested) -> dict[str, Any]:
 
 def _figures(one: Suggested, settings: Settings, would: Expected) -> dict[str, Any]:
     price = one.pool.price
+    pods, cost = (
+        None if price is None else number(Decimal(hours) * price.warm)
+        for hours in _hours(one, would)
+    )
     return {
         "coldStartsPerWeek": round(would.cold_starts, 2),
         "podHoursPerWeek": round(would.hours, 2),
         "atLeast": would.is_least,
-        "pricePerWeek": None if price is None else number(Decimal(would.hours) * price.warm),
+        "pricePerWeek": pods,
+        "costPerWeek": cost,
         "idleAfter": format_duration(settings.idle_after),
         "parkedFor": _kept(settings),
         "windows": [window.name for window in settings.windows],

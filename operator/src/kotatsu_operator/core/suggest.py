@@ -7,7 +7,7 @@ of a warm pod.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count, groupby, product
@@ -65,6 +65,11 @@ _IDLE, _USED, _UNKNOWN = range(3)
 ENOUGH = 0.9
 """The part of the least weeks that must be known."""
 
+LEAST_USES = 10
+"""Fewer uses are no habit: nothing is proposed of them."""
+
+_DAY = WEEK // 7
+
 
 @dataclass(frozen=True)
 class KnownUse:
@@ -89,6 +94,12 @@ class KnownUse:
     def known_weeks(self) -> float:
         """How much of it is known, in weeks."""
         return (len(self.slots) - self.slots.count(_UNKNOWN)) / WEEK
+
+    @property
+    def uses(self) -> int:
+        """Runs of used slots; one that lasts longer than a day counts once for each."""
+        runs = groupby(self.slots, lambda slot: slot == _USED)
+        return sum(ceil(sum(1 for _ in run) / _DAY) for is_used, run in runs if is_used)
 
     @property
     def end(self) -> datetime:
@@ -130,6 +141,8 @@ class RelativePrices:
     parked: float
     """A parked pod. 1 where pods can not be parked: what is kept is then a warm pod."""
     cold_start: timedelta = COLD_START
+    awake: float = 1.0
+    """The pods of a pool that is awake for requests, on average: an autoscaler may add some."""
 
     @property
     def rule(self) -> timedelta:
@@ -235,7 +248,11 @@ def _replay(past: KnownUse, settings: Settings, spec: PoolSpec, prices: Relative
         joins = use == _USED
         rest = many - warm - parked
         floor = pods * each
-        cost += warm * max(pods, spec.least) + parked * max(prices.parked, floor) + rest * floor
+        cost += (
+            warm * max(pods, spec.least, prices.awake)
+            + parked * max(prices.parked, floor)
+            + rest * floor
+        )
         if each == 1:
             kept_left = kept  # an idle pool is parked when its window closes
     found.hours = cost * (SLOT / timedelta(hours=1))
@@ -243,23 +260,12 @@ def _replay(past: KnownUse, settings: Settings, spec: PoolSpec, prices: Relative
 
 
 def expected(
-    past: KnownUse,
-    settings: Settings,
-    spec: PoolSpec,
-    prices: RelativePrices,
-    wakes: float | None = None,
+    past: KnownUse, settings: Settings, spec: PoolSpec, prices: RelativePrices
 ) -> Expected:
-    """What the weeks of `past` would have brought with these settings, a week that is known.
-
-    `wakes` are the recorded ones of a week, if these settings made them: the use does not show
-    how often a pool with a short idleAfter slept.
-    """
+    """What the weeks of `past` would have brought with these settings, a week that is known."""
     found = _replay(past, settings, spec, prices)
     cold, hours = len(found.cold) / past.known_weeks, found.hours / past.known_weeks
-    if not settings.is_short or wakes is None:
-        return Expected(cold, hours, is_least=settings.is_short and found.has_runs)
-    tail = max(settings.idle_after - LINGERS, timedelta()) / timedelta(hours=1)
-    return Expected(max(cold, wakes), hours + max(wakes - cold, 0.0) * tail)
+    return Expected(cold, hours, is_least=settings.is_short and found.has_runs)
 
 
 # --- windows ---
@@ -355,6 +361,12 @@ class Proposal:
     without a proposal, of today's."""
     learned_weeks: int
     held_out_weeks: int
+    uses: int
+    """Of all weeks. Nothing is proposed of fewer than LEAST_USES."""
+
+
+Recorded = Callable[[datetime, datetime], Expected | None]
+"""What was recorded from one time to another, a week; None if that is not known."""
 
 
 _PROPOSED = re.compile(r"use-\d+")
@@ -379,12 +391,12 @@ def propose(
     today: Settings,
     spec: PoolSpec,
     prices: RelativePrices,
-    wakes: float | None = None,
+    recorded: Recorded = lambda *_: None,
 ) -> Proposal | None:
     """The settings that would have cost least; None with less than three known weeks.
 
-    `wakes` are those that were recorded in a week of the held-out ones. Windows of an earlier
-    proposal are proposed anew; all others are a person's and stay.
+    What today's settings cost is `recorded`, else computed as for the others. Windows of an
+    earlier proposal are proposed anew; all others are a person's and stay.
     """
     weeks, first = past.weeks, past.learned_weeks
     known, test = past.part(0, first), past.held_out
@@ -397,14 +409,15 @@ def propose(
     before, after = (learned(part, base, spec, prices) for part in (known, past))
 
     def of(part: KnownUse, settings: Settings) -> Expected:
-        return expected(part, settings, spec, prices, wakes if settings == today else None)
+        known = recorded(part.begin, part.end) if settings == today else None
+        return known or expected(part, settings, spec, prices)
 
     def cost(part: KnownUse, settings: Settings) -> float:
         return of(part, settings).cost(prices)
 
     newest = past.part(weeks - 1, weeks)
-    chosen = today
-    for settings in (rule, before):
+    chosen, uses = today, past.uses
+    for settings in (rule, before) if uses >= LEAST_USES else ():
         # A habit may have ended, which the mean of some weeks hides.
         lasts = newest.known_weeks < 0.5 or cost(newest, settings) <= cost(newest, chosen)
         if lasts and cost(test, settings) < cost(test, chosen) * (1 - GAIN):
@@ -418,4 +431,5 @@ def propose(
         proposed=of(test, chosen),
         learned_weeks=first,
         held_out_weeks=weeks - first,
+        uses=uses,
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rows import each
 
 from kotatsu_operator.core.report.episodes import KEPT, StoredHistory, read_stored
-from kotatsu_operator.core.report.past import read_past, wakes_a_week
+from kotatsu_operator.core.report.past import pods_awake, read_past, recorded_week
 from tests.operator.core.values import MINUTE, examples, t, utc
 
 _TIMES = st.sampled_from(
@@ -54,7 +54,43 @@ def test_the_wakes_of_a_week_are_those_of_episodes_and_a_share_of_older_sums(sin
     sums = {"from": "2026-11-04T00:00:00Z", "to": "2026-11-24T00:00:00Z", "wakes": 28}
     record = {"since": since, "episodes": [before, one], "earlier": [sums]}
     begin, end = utc("2026-11-14T00:00"), utc("2026-11-24T00:00")
-    assert wakes_a_week(read_stored({}, {"record": record}), begin, end) == wakes
+    found = recorded_week(read_stored({}, {"record": record}), begin, end, end, 1.0, {})
+    assert (found and found.wakes) == wakes
+
+
+DAY = {"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z", "podSeconds": 86400}
+SUM = {"from": "2026-11-15T00:00:00Z", "to": "2026-11-17T00:00:00Z", "podSeconds": 2 * 86400}
+IN_YEN = {"currency": "JPY", "periodStart": "2026-11-01T00:00:00Z"}
+
+
+@each("episodes, sums, hours", {
+    "a warm day": ([DAY], [], 24),
+    "a parked day": ([DAY | {"reason": "Parked"}], [], 6),
+    "a day of which half lies before": ([DAY | {"from": "2026-11-13T12:00:00Z",
+                                                "to": "2026-11-14T12:00:00Z"}], [], 12),
+    "a sum has the pods of its cost": ([], [SUM | IN_YEN | {"cost": "40"}], 20),
+    "a sum without a cost is parked like the episodes": ([DAY | {"reason": "Parked"}], [SUM], 18),
+    "a sum in another currency too": ([DAY], [SUM | IN_YEN | {"currency": "USD", "cost": "1"}], 72),
+})  # fmt: skip
+def test_the_pod_hours_of_a_week_are_those_that_were_recorded(episodes, sums, hours):
+    record = {"since": "2026-11-01T00:00:00Z", "episodes": episodes, "earlier": sums}
+    begin, end = utc("2026-11-14T00:00"), utc("2026-11-21T00:00")
+    read = read_stored({}, {"record": record})
+    assert recorded_week(read, begin, end, end, 0.25, {"JPY": Decimal(2)}).hours == hours
+
+
+def test_the_running_episode_counts_up_to_now():
+    running = {"from": "2026-11-20T00:00:00Z", "reason": "Request", "podSeconds": 36000}
+    status = {"internal": {"history": {"since": "2026-11-01T00:00:00Z", "running": running}}}
+    begin, end, now = utc("2026-11-13T12:00"), utc("2026-11-20T12:00"), utc("2026-11-21T00:00")
+    assert recorded_week(read_stored(status, None), begin, end, now, 1.0, {}).hours == 5
+
+
+def test_the_pods_of_an_awake_pool_are_those_of_its_requests():
+    three = DAY | {"reason": "Request", "podSeconds": 3 * 86400}
+    record = {"episodes": [DAY | {"reason": "Parked"}, three]}
+    assert pods_awake(read_stored({}, {"record": record})) == 3
+    assert pods_awake(StoredHistory()) == 1
 
 
 PAID = {"currency": "JPY", "periodStart": "2026-11-25T00:00:00Z", "cost": "1.000001"}

@@ -153,23 +153,73 @@ _TICK = timedelta(microseconds=1)
 _WEEK = timedelta(weeks=1)
 
 
-def wakes_a_week(record: StoredHistory, begin: datetime, end: datetime) -> float | None:
-    """The requests that woke a pool in [begin, end), a week; None if less than a week is recorded.
+@dataclass(frozen=True)
+class Week:
+    """What a week has brought, on average."""
 
-    A sum of older episodes that lies partly in this time counts by its share of time.
+    wakes: float
+    """Requests that woke the pool."""
+    hours: float
+    """Pod hours; those of parked pods count by their share of the price."""
+
+
+def recorded_week(
+    record: StoredHistory,
+    begin: datetime,
+    end: datetime,
+    now: datetime,
+    parked: float,
+    hourly: Mapping[str, Decimal],
+) -> Week | None:
+    """What was recorded of [begin, end), a week; None if less than a week is recorded.
+
+    `parked` is the price of a parked pod as a share of a warm one, and `hourly` that of a warm one
+    by currency. An episode or a sum that lies partly in this time counts by its share of time. How
+    much of a sum was parked, its cost says; without one, it is the part of the episodes.
     """
     since = record.known_since
     if since is None or end - (begin := max(begin, since)) < _WEEK:
         return None
-    wakes = 0.0
-    running = () if record.running is None else (record.running,)
-    for one in (*record.earlier, *record.finished, *running):
-        stop, share = one.end or one.begin, float(begin <= one.begin < end)
-        if isinstance(one, Earlier) and stop > one.begin:
-            both = min(stop, end) - max(one.begin, begin)
-            share = max(both / (stop - one.begin), 0.0)
+    running = () if record.running is None else (replace(record.running, end=now),)
+    kept = (*record.finished, *running)
+    seconds = _priced(kept, 1.0)
+    part = _priced(kept, parked) / seconds if seconds else 1.0
+    wakes = hours = 0.0
+    for one in (*record.earlier, *kept):
+        stop, begins = one.end or one.begin, float(begin <= one.begin < end)
+        share = begins
+        if stop > one.begin:
+            share = max((min(stop, end) - max(one.begin, begin)) / (stop - one.begin), 0.0)
+        if isinstance(one, Episode):
+            wakes += one.counts.wakes * begins
+            hours += _priced([one], parked) / 3600 * share
+            continue
         wakes += one.counts.wakes * share
-    return wakes / ((end - begin) / _WEEK)
+        price = hourly.get(one.period.currency)
+        if price and one.cost is not None:
+            hours += float(one.cost / price) * share
+        else:
+            hours += float(one.counts.pod_seconds) / 3600 * part * share
+    weeks = (end - begin) / _WEEK
+    return Week(wakes / weeks, hours / weeks)
+
+
+def pods_awake(record: StoredHistory) -> float:
+    """The pods of a pool that is awake for requests, on average: an autoscaler may add some.
+
+    At least 1, also if nothing is recorded.
+    """
+    found = [e for e in record.finished if e.cause.why is Why.REQUEST]
+    lasted = sum((e.until - e.begin).total_seconds() for e in found)
+    return max(_priced(found, 1.0) / lasted, 1.0) if lasted > 0 else 1.0
+
+
+def _priced(episodes: Iterable[Episode], parked: float) -> float:
+    """Pod seconds; those of parked pods count by their share of the price."""
+    return sum(
+        float(e.counts.pod_seconds) * (parked if e.cause.why is Why.PARKED else 1.0)
+        for e in episodes
+    )
 
 
 def _notes(made: Past, record: StoredHistory) -> Iterable[str]:
