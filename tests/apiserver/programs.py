@@ -36,7 +36,7 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_common.settings import load
 from kotatsu_operator.__main__ import options_of, scope_of
-from kotatsu_operator.activator.__main__ import identity, reading
+from kotatsu_operator.activator.__main__ import identity, limiting, reading
 from kotatsu_operator.activator.app import Activator
 from kotatsu_operator.activator.feature import FEATURES
 from kotatsu_operator.activator.metrics import ActivatorMetrics
@@ -252,7 +252,8 @@ class Programs:
         read = reading(settings)
         metrics = ActivatorMetrics(registry)
         features = installed(FEATURES)
-        activator = Activator(kube, me, metrics, features=features, read=read)
+        limit = limiting(settings, me)
+        activator = Activator(kube, me, metrics, limit, features=features, read=read)
         host, port = real(address, settings.port)
         checks = Checks(lambda: "", activator.why_not_ready)
         named = Named(LOOKED_AT, activator.asked, metrics.part)

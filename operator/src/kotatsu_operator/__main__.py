@@ -14,9 +14,13 @@ from kotatsu_operator.core.pool.spec import Platform
 from kotatsu_operator.core.protocol import OPERATOR
 from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube.client import Kube
+from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.runtime import garbage
-from kotatsu_operator.runtime.health import ApiMetrics, Checks, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, TooLarge, start_admin
 from kotatsu_operator.runtime.settings import OperatorSettings, start
+
+SHARE = 0.75
+"""The share of its memory that the operator may use for the objects in its cache."""
 
 _STALLED = timedelta(seconds=30)
 
@@ -38,8 +42,12 @@ def scope_of(settings: OperatorSettings) -> Scope:
 
 def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> Options:
     """What the settings say of the operator itself."""
+    home = settings.pod_namespace
     return Options(
         name=settings.pod_name,
+        retained=Retained(
+            SHARE * settings.memory, settings.namespace_memory, {home, *settings.own}
+        ),
         starts_per_second=settings.starts_per_second,
         first_start=timedelta(seconds=settings.first_start),
         platform=Platform(
@@ -58,6 +66,7 @@ async def _run(settings: OperatorSettings) -> None:
     api = ApiMetrics(registry)
     kube = Kube.connect(OPERATOR, api.error, settings.targets, api.restart)
     options = options_of(settings, features_of(Setup(settings, registry, now)))
+    TooLarge(registry, options.retained.full)
     operator = Operator(kube, scope_of(settings), registry, options, clock=now)
 
     def live() -> str:

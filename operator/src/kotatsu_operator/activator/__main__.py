@@ -18,7 +18,7 @@ from kotatsu_operator.core.protocol import ACTIVATOR, LOOKED_AT
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.objects import Object
 from kotatsu_operator.runtime import garbage
-from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, start_admin
+from kotatsu_operator.runtime.health import ApiMetrics, Checks, Named, TooLarge, start_admin
 from kotatsu_operator.runtime.installed import installed
 from kotatsu_operator.runtime.loop import Heartbeat
 from kotatsu_operator.runtime.settings import ActivatorSettings, start
@@ -46,14 +46,26 @@ def identity(settings: ActivatorSettings) -> PodIdentity:
     )
 
 
+def limiting(settings: ActivatorSettings, me: PodIdentity) -> ConnectionLimit:
+    """What this pod may need for connections and objects."""
+    return ConnectionLimit(
+        raise_file_limit(),
+        memory=settings.memory,
+        is_shared=me.is_shared,
+        each=settings.namespace_memory,
+        home=me.namespace,
+    )
+
+
 async def _run(settings: ActivatorSettings) -> None:
     registry = CollectorRegistry()
     api = ApiMetrics(registry)
     kube = Kube.connect(ACTIVATOR, api.error, settings.targets, api.restart)
     me = identity(settings)
-    limit = ConnectionLimit(raise_file_limit(), memory=settings.memory, is_shared=me.is_shared)
+    limit = limiting(settings, me)
     metrics = ActivatorMetrics(registry)
     features = installed(FEATURES)
+    TooLarge(registry, limit.retained.full)
     activator = Activator(kube, me, metrics, limit, features=features, read=reading(settings))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

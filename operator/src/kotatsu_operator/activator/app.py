@@ -51,6 +51,8 @@ class Activator:
         self._kube, self._me, self._read = kube, me, read
         self._peers = Pods()
         limit = ConnectionLimit() if limit is None else limit
+        self._retained = limit.retained
+        self._retained.on_change = self._weighed
         self._shared = RoomContext(kube, me, metrics, limit, features, read, self._peers)
         self.rooms: dict[str, Room] = {}
         further = {name: resource_of(kind) for name, kind in kube.scaled.items()}
@@ -81,7 +83,7 @@ class Activator:
         Called from any thread. Later, a namespace that comes into use does not count until it is
         published: the other ones need this activator.
         """
-        rooms = list(self.rooms.values())
+        rooms = [room for room in list(self.rooms.values()) if not room.view.is_full]
         if not self._was_complete and not self._has_read(rooms):
             return "still reading the cluster"
         if self._leaving:
@@ -154,8 +156,24 @@ class Activator:
             self._tasks[namespace] = asyncio.create_task(self._attend(room))
         return room
 
+    def _weighed(self, namespace: str) -> None:
+        """A namespace has become too large, or is tried again."""
+        room, task = self.rooms.get(namespace), self._tasks.get(namespace)
+        if room is None:
+            return
+        if room.view.is_full:
+            if task is not None:
+                task.cancel()
+            # Not now: a change of its objects is being stored.
+            asyncio.get_running_loop().call_soon(room.view.empty)
+        else:
+            room.entering |= self._watches.keys()
+            self._tasks[namespace] = asyncio.create_task(self._attend(room))
+
     async def _attend(self, room: Room) -> None:
         namespace = room.view.namespace
+        if room.view.is_full:
+            return
         async with asyncio.TaskGroup() as further:
             if room.entering:
                 # No room waits for the kinds of `targets`: the cluster may not have one of them.
@@ -215,11 +233,12 @@ class Activator:
 
     def _keeps(self, kind: str, obj: Object) -> bool:
         """Whether an object is read: of namespaces with a room, and what makes one."""
-        if kind == "WarmPool" or key_of(obj)[0] in self.rooms:
+        if kind == "WarmPool" or (kind == "Pod" and self._is_peer(obj)):
             return True
-        if kind == "EndpointSlice":
-            return self._is_mine(obj)
-        return kind == "Pod" and self._is_peer(obj)
+        namespace = key_of(obj)[0]
+        if namespace in self._retained.full:
+            return False
+        return namespace in self.rooms or (kind == "EndpointSlice" and self._is_mine(obj))
 
     def _is_mine(self, obj: Object) -> bool:
         """Whether this pod has published a slice, before its process started anew."""

@@ -13,7 +13,7 @@ from kotatsu_operator.activator.feature import Context, FeatureOf
 from kotatsu_operator.activator.head import NOTHING
 from kotatsu_operator.activator.metrics import Reason
 from kotatsu_operator.activator.pods import Backends
-from kotatsu_operator.activator.pool import RETRY_SOON, Pool, retry_while_starting
+from kotatsu_operator.activator.pool import RETRY_LATE, RETRY_SOON, Pool, retry_while_starting
 from kotatsu_operator.activator.registry import Registry, State
 from kotatsu_operator.activator.splice import Client, Upstream
 from kotatsu_operator.activator.wake import Announcements, Waker
@@ -107,7 +107,7 @@ class Connections:
         if client.is_probe and not self._serves(pool):
             self._answer(client, head.PROBE_OK)
             return
-        if self._refuse_for_budget(pool, client):
+        if self._refuse_for_memory(client) or self._refuse_for_budget(pool, client):
             return
         if self.held >= pool.max_held:
             self._refuse(client, "full", "too many requests are waiting for this pool to wake", 1)
@@ -192,6 +192,15 @@ class Connections:
             self._hold_timer.cancel()
             self._hold_timer = None
 
+    def _refuse_for_memory(self, *clients: Client) -> bool:
+        """Answer clients with a 503 if the namespace is too large; returns whether it is."""
+        view = self.context.view
+        if view.is_full:
+            detail = head.namespace_full(self.namespace, view.retained.full[self.namespace])
+            for client in clients:
+                self._refuse(client, "room", detail, RETRY_LATE)
+        return view.is_full
+
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
         """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
         seconds = self._spent_for(pool)
@@ -231,6 +240,7 @@ class Connections:
         self.idle_timeout = inf if pool is None else pool.connection_idle_timeout
         self._announcements.changed(pool)
         self.backends.refresh()
+        self._refuse_for_memory(*self._clients.held)
         if pool is not None:
             self._refuse_for_budget(pool, *self._clients.held)
         self._waker.changed()
@@ -244,7 +254,7 @@ class Connections:
         misses it.
         """
         pool, now = self.context.pool, time.monotonic()
-        if pool is None or self._spent_for(pool):
+        if pool is None or self._spent_for(pool) or self.context.view.is_full:
             return False
         is_new, self._needed_until = now >= self._needed_until, now + NEEDED_FOR
         self._waker.ensure()

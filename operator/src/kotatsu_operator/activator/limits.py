@@ -12,6 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from kotatsu_operator.activator.splice import Client
+from kotatsu_operator.kube.retained import Retained
 
 
 class _Kept:
@@ -89,6 +90,9 @@ this."""
 OWN = 80 * 2**20
 """Bytes of memory for everything but connections: the program and its cache of pools."""
 
+ALONE = 0.75
+"""The share of its memory that an activator of one namespace may use for the objects there."""
+
 EACH = 12 * 1024
 """Bytes of memory of an open connection without buffered bytes, in process and kernel."""
 
@@ -130,7 +134,9 @@ class ConnectionLimit:
 
     Of the memory (in bytes) beyond its own use, one half is for the connections themselves, a
     quarter for their buffered bytes, and a quarter for bytes that are not counted yet. An activator
-    that namespaces share may use half of its memory for the pools that it knows.
+    that namespaces share may use half of its memory for the objects that it knows (`retained`), and
+    `each` percent of it for those of one namespace. One namespace alone may use more: it has the
+    connections too.
     """
 
     def __init__(
@@ -140,13 +146,18 @@ class ConnectionLimit:
         memory: int = MOST_MEMORY,
         *,
         is_shared: bool = False,
+        each: int = 50,
+        home: str = "",
     ) -> None:
+        """`home` is the namespace of the release."""
         memory = min(memory, MOST_MEMORY)
         own = max(OWN, memory // 2) if is_shared else OWN
         half = max(memory - own, memory // 4) // 2
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
         self.kept = KeptBytes(half // 2)
+        known = Retained(own, each, {home}) if is_shared else Retained(ALONE * memory)
+        self.retained = known
         self._written: deque[Client] = deque()
         self._settling: asyncio.TimerHandle | None = None
         self._clients: dict[Client, PoolKey] = {}

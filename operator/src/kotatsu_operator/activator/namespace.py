@@ -14,10 +14,15 @@ from kotatsu_operator.core.pool.decision import PodStart
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
+from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
-from kotatsu_operator.kube.objects import KINDS, Object, parts, ref, resource_of
+from kotatsu_operator.kube.objects import KINDS, Object, ref, resource_of
+from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
+
+POOL = 16 * 1024
+"""Bytes that an activator needs for a WarmPool, beside its view: slices, listeners, series."""
 
 Mailbox = set[str]
 """Names of changed pools; the reader empties the set."""
@@ -61,6 +66,8 @@ class View:
     _staying: set[int] = field(default_factory=set)
     """The marks of the pods that are not terminating."""
     namespace: str = ""
+    retained: Retained = field(default_factory=Retained)
+    """How much is kept of each namespace."""
     _mailboxes: list[Mailbox] = field(default_factory=list)
 
     def mailbox(self) -> Mailbox:
@@ -73,6 +80,8 @@ class View:
         feed = self._feed(kind)
 
         def apply(change: str, obj: Object) -> None:
+            if self.is_full and kind != "WarmPool":
+                return
             # All at once: the publisher must never see half of a list.
             concerned = set(chain.from_iterable(feed.steps("", change, obj)))
             if change == "LIST":
@@ -97,14 +106,46 @@ class View:
         }
         if kind in parts_of:
             keep, forget, store = parts_of[kind]
-            return Feed(KINDS[kind], keep, forget, lambda _: store, _name)
+            return Feed(KINDS[kind], keep, forget, lambda _: store, _name, self._weigh)
         return Feed(
             resource_of(self.scaled[kind]),
             partial(self._keep_workload, kind),
             self._forget_workload,
-            lambda _: [name for name in self.scales if parts(name)[0] == kind],
+            lambda _: [name for name in self.scales if objects.parts(name)[0] == kind],
             lambda obj: ref(kind, _name(obj)),
+            self._weigh,
         )
+
+    def _weigh(self, kind: str, name: str) -> None:
+        """Weigh what is kept of an object."""
+        parts: list[object]
+        match kind:
+            case "WarmPool":
+                return  # a deleted one stays for a while
+            case "Pod":
+                parts = [(self.pods[name], self.pods.terms(name))] if name in self.pods else []
+            case "Service":
+                parts = [self.services.get(name), self._ports.get(name)]
+            case "EndpointSlice":
+                parts = [self.slices.get(name), self.others.get(name)]
+            case _:
+                parts = [self.scales.get(name), self.selectors.get(name)]
+        kept = None if all(part is None for part in parts) else parts
+        self.retained.weigh(self.namespace, kind, name, kept)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the namespace is too large: of it, only a part of each pool is kept."""
+        return self.namespace in self.retained.full
+
+    def empty(self) -> None:
+        """Drop what is kept of a namespace that is too large. It has to be listed again."""
+        for kind in (KINDS.keys() | self.scaled) - {"WarmPool"}:
+            self._tell(set(chain.from_iterable(self._feed(kind).steps("", "LIST", {"items": []}))))
+        self.synced.clear()
+        for pool in list(self.pools.values()):
+            self.keep_pool(pool)
+        self._tell(set(self.pools))
 
     def _tell(self, concerned: set[str]) -> None:
         for mailbox in self._mailboxes:
@@ -130,10 +171,18 @@ class View:
 
     def keep_pool(self, pool: Pool) -> Iterable[str]:
         """Store a pool; returns its name if it has changed."""
+        if self.is_full and not pool.was_accepted:
+            pool = replace(pool, health_check_paths=frozenset())
         if self.pools.get(pool.name) == pool:
             return ()
         self.pools[pool.name] = pool
+        self.retained.weigh(self.namespace, "WarmPool", pool.name, pool, POOL)
         return (pool.name,)
+
+    def drop_pool(self, name: str) -> None:
+        """Remove a deleted pool whose clients need it no more."""
+        self.pools.pop(name, None)
+        self.retained.weigh(self.namespace, "WarmPool", name, None)
 
     def _forget_pool(self, name: str) -> Iterable[str]:
         known = self.pools.get(name)

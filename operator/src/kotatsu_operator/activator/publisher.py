@@ -370,7 +370,7 @@ class Publisher:
             of = [r for f in FAMILIES if (r := self.published.get((name, f))) is not None]
             # Until kube-proxy has synced, clients still come, and its pods serve them.
             if not any(r.serves or (is_native and r.listeners) for r in of):
-                self._view.pools.pop(name, None)
+                self._view.drop_pool(name)
         if record.emptied_at is not None and now - record.emptied_at >= PORT_REST:
             if self._carries(name):
                 return [CARRIED_REST]

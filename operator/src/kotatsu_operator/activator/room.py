@@ -55,6 +55,7 @@ class Room:
             scaled=shared.kube.scaled,
             namespace=namespace,
             activators=shared.peers,
+            retained=shared.limit.retained,
         )
         self._news = self.view.mailbox()
         slices = Slices(shared.kube, namespace)
@@ -134,7 +135,8 @@ class Room:
         self.publisher.close()
 
     def forget(self) -> None:
-        """Remove the series of its pools."""
+        """Remove the series of its pools; nothing is kept of the namespace any more."""
+        self._shared.limit.retained.forget(self.view.namespace)
         for name in self._counted | self.connections.keys():
             self._shared.metrics.forget(self.view.namespace, name)
 

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -26,8 +27,10 @@ from kotatsu_operator.controller.restore import Records
 from kotatsu_operator.controller.scale_down import Hook, no_hook
 from kotatsu_operator.controller.served import Served
 from kotatsu_operator.controller.target import Tools
+from kotatsu_operator.controller.unserved import NAMESPACE_TOO_LARGE
 from kotatsu_operator.controller.work_queue import WorkQueue
 from kotatsu_operator.core.pool.memory import FIRST_START
+from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import BUILT_IN, PLATFORM, Platform
 from kotatsu_operator.core.scope import Scope
 from kotatsu_operator.kube import objects
@@ -35,6 +38,7 @@ from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable, is_refusal
 from kotatsu_operator.kube.informer import Feed, Informer, among
 from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.kube.views import PodView, SliceView, owner_of
 from kotatsu_operator.runtime.loop import Heartbeat, started_in
 
@@ -68,6 +72,8 @@ class Options:
     times: Times = TIMES
     features: Sequence[Feature] = ()
     """The optional features, in the order of their hooks."""
+    retained: Retained = field(default_factory=Retained)
+    """How much memory the cache, and each namespace in it, may have."""
 
 
 class Operator:
@@ -113,9 +119,16 @@ class Operator:
         kinds = kinds_of(features)
         labels = {name: kind.pod_label for name, kind in kinds.items() if kind.pod_label}
         self.cache = cache = Cache(
-            Served(scope), clock=clock, scaled=kube.scaled, pod_labels=labels, touch=queue.touch
+            Served(scope),
+            clock=clock,
+            scaled=kube.scaled,
+            pod_labels=labels,
+            touch=queue.touch,
+            retained=options.retained,
         )
-        self._namespaces = used = Namespaces(cache, queue.touch)
+        self._pools = PoolWatch(kube.separate(), cache, queue.touch, self._pool_gone)
+        self._namespaces = used = Namespaces(cache, queue.touch, self._pools.list_again)
+        cache.retained.on_change = self._weighed
         cache.tell(*(feature.observe for feature in features), used.see)
         watched = partial(Informer[Key], touch=queue.touch)
         self._first = watched(kube.separate(), [names_of(used, cache.served)])
@@ -129,17 +142,17 @@ class Operator:
         used.listed_by(self._further, must=False)
         self._known = asyncio.Event()
         """Set once it is known what is served."""
-        self._pools = PoolWatch(kube.separate(), cache, queue.touch, self._pool_gone)
         self._shows = self._pools.shows, self._informer.shows, used.shows
         NamespaceMetric(registry, self._readable)
 
         # --- what reconciles use ---
         self._pacer = Pacer(options.starts_per_second, queue.by)
         observer = Observer(cache, Scraper(clock=clock), elector.catching_up, queue.aside)
+        self._reporter = Reporter(acting, cache, clock, options.name)
         self._reconciler = Reconciler(
             Tools(acting, observer, clock, hook, self.records.remember),
             cache,
-            Reporter(acting, cache, clock, options.name),
+            self._reporter,
             features=features,
             pacer=self._pacer,
             accounts=Accounts(time.monotonic),
@@ -171,6 +184,18 @@ class Operator:
             f"the API server rejects the list of: {', '.join(sorted(refused))}; the pools stay as "
             "they are until it can be listed"
         )
+
+    def _weighed(self, namespace: str) -> None:
+        self._namespaces.weighed(namespace)
+        if namespace in self.cache.retained.full:
+            started_in(self._term, self._say_full(namespace), f"event of {namespace}")
+
+    def _say_full(self, namespace: str) -> Coroutine[Any, Any, None]:
+        """Post an event of a namespace that is too large."""
+        note = Note(NAMESPACE_TOO_LARGE, self.cache.why_full(namespace), warning=True)
+        meta = {"namespace": namespace, "name": namespace}
+        of = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+        return self._reporter.post(of, [note])
 
     def _readable(self) -> Iterator[tuple[str, bool]]:
         for name in self._namespaces.used:
@@ -248,6 +273,8 @@ class Operator:
         self.records.reset()
         for key in self.cache.pools:
             self.work_queue.touch(key)
+        for namespace in list(self.cache.retained.full):
+            await self._say_full(namespace)
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
@@ -359,30 +386,39 @@ def names_of(used: Namespaces, served: Served) -> Feed[Key]:
 
 def feeds_of(cache: Cache) -> list[Feed[Key]]:
     """The kinds besides WarmPools that decisions depend on; every cluster has them."""
-    scalers = among(cache.autoscalers)
+    pods, services, scalers = cache.pod_of, cache.services.get, cache.autoscalers.get
     return [
         *(_workloads(cache, kind) for kind in BUILT_IN),
-        Feed(objects.Pod, cache.keep_pod, cache.forget_pod, cache.pods_in),
-        Feed(objects.EndpointSlice, cache.keep_slice, cache.forget_slice, cache.slices_in),
-        Feed(objects.Service, cache.keep_service, cache.forget_service, among(cache.services)),
-        Feed(
-            objects.HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler, scalers
+        cache.feed(objects.Pod, cache.keep_pod, cache.forget_pod, cache.pods_in, pods),
+        cache.feed(
+            *(objects.EndpointSlice, cache.keep_slice, cache.forget_slice),
+            *(cache.slices_in, cache.slice_of),
+        ),
+        cache.feed(
+            *(objects.Service, cache.keep_service, cache.forget_service),
+            *(among(cache.services), services),
+        ),
+        cache.feed(
+            *(objects.HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler),
+            *(among(cache.autoscalers), scalers),
         ),
     ]
 
 
 def further_feeds(cache: Cache) -> list[Feed[Key]]:
     """The kinds of the chart, and NetworkPolicies, on which only a condition depends."""
-    policies = Feed(
-        objects.NetworkPolicy, cache.keep_policy, cache.forget_policy, among(cache.policies)
+    policies = cache.feed(
+        *(objects.NetworkPolicy, cache.keep_policy, cache.forget_policy),
+        *(among(cache.policies), cache.policies.get),
     )
     return [*(_workloads(cache, kind) for kind in cache.scaled if kind not in BUILT_IN), policies]
 
 
 def _workloads(cache: Cache, kind: str) -> Feed[Key]:
-    return Feed(
+    return cache.feed(
         objects.resource_of(cache.scaled[kind]),
         partial(cache.keep_workload, kind),
         partial(cache.forget_workload, kind),
         partial(cache.workloads_in, kind),
+        partial(cache.workload_of, kind),
     )

@@ -28,9 +28,16 @@ from kotatsu_operator.core.protocol import (
 )
 from kotatsu_operator.kube import objects, views
 from kotatsu_operator.kube.client import EVERYWHERE
-from kotatsu_operator.kube.informer import Indexed, Pods, Selectors
+from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
 from kotatsu_operator.kube.objects import Key, Object, key_of
+from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.kube.views import PodView, SliceView
+
+POOL = 12 * 1024
+"""Bytes that the operator needs for a WarmPool, beside the object."""
+
+_PART = ("targetRef", "service", "route", "suspend")
+"""The fields of a WarmPool's spec without which its target could not be given back."""
 
 _DEPARTED = 1000
 """Deleted pods per pool at most that wait for the pool's ledger."""
@@ -74,6 +81,10 @@ class Cache:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     touch: Callable[[Key], None] = lambda _: None
     """Called for the pools in order with one (spec.dependsOn) that has changed for them."""
+    retained: Retained = field(default_factory=Retained)
+    """How much is kept of each namespace; of one that is too large, a part of each WarmPool."""
+    _parts: set[Key] = field(default_factory=set)
+    """The pools of which only a part is kept."""
     _observers: list[Callable[[Key, Object | None], None]] = field(default_factory=list)
     _listeners: list[Callable[[str], None]] = field(default_factory=list)
     _selectors: dict[str, Selectors[Key]] = field(default_factory=lambda: defaultdict(Selectors))
@@ -88,6 +99,30 @@ class Cache:
     def __post_init__(self) -> None:
         self.activators = Activators(self.served.scope.set_of)
 
+    def feed(
+        self,
+        kind: Any,
+        keep: Callable[[Object], Concerned],
+        forget: Callable[[Key], Concerned],
+        known: Callable[[str], Iterable[Key]],
+        stored: Callable[[Key], object],
+    ) -> Feed[Key]:
+        """How the objects of a kind get into a cache. Of each, what is `stored` is weighed."""
+
+        def weigh(name: str, key: Key) -> None:
+            self.retained.weigh(key[0], name, key[1], stored(key))
+
+        return Feed(kind, keep, forget, known, weigh=weigh)
+
+    def why_full(self, namespace: str) -> str:
+        """Why nothing is decided in a namespace that is too large."""
+        return (
+            f"the objects of namespace {namespace} need more memory than the operator has for one "
+            f"namespace, most of it for objects of kind {self.retained.full[namespace]}: nothing "
+            "is decided here, and replicas stay as they are, until there are fewer or smaller ones "
+            "or the operator has a higher memory limit"
+        )
+
     def keep_pool(self, pool: Object) -> bool:
         """Store a WarmPool unless the stored version is as new; return whether it was stored.
 
@@ -95,17 +130,42 @@ class Cache:
         """
         key = key_of(pool)
         known = self.pools.get(key)
-        if known is not None and objects.version_of(known) >= objects.version_of(pool):
-            return False
-        self.pools[key] = pool
+        if known is not None:
+            version = objects.version_of(known) - (key in self._parts)
+            if version >= objects.version_of(pool):
+                return False
+        pool = self._store(pool)
         others = self._in_order(key, known, pool)
         if others and (known is None or _place_in_order(known) != _place_in_order(pool)):
             self._touch(others)
         self._tell(key, pool)
         return True
 
+    def _store(self, pool: Object) -> Object:
+        """Store a WarmPool; returns what is kept of it."""
+        key = key_of(pool)
+        self._parts.discard(key)
+        if key[0] in self.retained.full:
+            spec = {name: pool["spec"][name] for name in _PART if name in pool["spec"]}
+            pool = {**pool, "spec": spec}
+            self._parts.add(key)
+        self.pools[key] = pool
+        self.retained.weigh(key[0], "WarmPool", key[1], pool, POOL)
+        return pool
+
+    def reduce(self, namespace: str) -> None:
+        """Keep only a part of the WarmPools of a namespace that is too large."""
+        for key in self.pools.having(("namespace", namespace)):
+            self._store(self.pools[key])
+
+    def is_reduced(self, namespace: str) -> bool:
+        """Whether of WarmPools of a namespace only a part is kept."""
+        return not self._parts.isdisjoint(self.pools.having(("namespace", namespace)))
+
     def forget_pool(self, key: Key) -> None:
         self._touch(self._in_order(key, self.pools.pop(key, None)))
+        self._parts.discard(key)
+        self.retained.weigh(key[0], "WarmPool", key[1], None)
         self._departed.pop(key, None)
         self._tell(key, None)
 
@@ -283,6 +343,21 @@ class Cache:
             ),
         }
 
+    def pod_of(self, key: Key) -> object:
+        """What is kept of a Pod, with its index terms; None without it."""
+        pods = self.pods.get(key[0])
+        if pods is None or key[1] not in pods:
+            return self.activators.pods.get(key)
+        return pods[key[1]], pods.terms(key[1])
+
+    def workload_of(self, kind: str, key: Key) -> object:
+        """What is kept of a workload of a kind; None without it."""
+        return self.workloads.get((key[0], objects.ref(kind, key[1])))
+
+    def slice_of(self, key: Key) -> object:
+        """What is kept of an EndpointSlice; None if that is nothing."""
+        return self.activators.slices.get(key) or self.foreign_slices.get(key)
+
     def pods_in(self, namespace: str) -> list[Key]:
         spaces = list(self.pods) if namespace == EVERYWHERE else [namespace]
         keys = ((of, name) for of in spaces if of in self.pods for name in self.pods[of])
@@ -291,7 +366,8 @@ class Cache:
 
     def slices_in(self, namespace: str) -> list[Key]:
         ours = self.activators.slices
-        return self._in(namespace, (*ours, *self.foreign_slices), ours)
+        kept = () if namespace in self.retained.full else ours
+        return self._in(namespace, (*ours, *self.foreign_slices), kept)
 
     def keep_service(self, obj: Object) -> Concerned:
         key = key_of(obj)

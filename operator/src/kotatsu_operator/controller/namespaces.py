@@ -5,7 +5,7 @@ Each kind is watched once for the whole cluster, and the objects of namespaces i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from kotatsu_operator.controller.activators import home_term, is_activator
 from kotatsu_operator.controller.cache import Cache, Concerned
@@ -21,10 +21,21 @@ AT_ONCE = 8
 """Namespaces that are listed at once: an edit of a label may bring thousands into use."""
 
 
+async def no_pools(_: str) -> None:
+    """List no WarmPools."""
+
+
 class Namespaces:
     """Follows which namespaces of `cache.served` are in use. `touch` reconciles a pool."""
 
-    def __init__(self, cache: Cache, touch: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        touch: Callable[[Key], None],
+        list_pools: Callable[[str], Awaitable[None]] = no_pools,
+    ) -> None:
+        """`list_pools` lists the WarmPools of a namespace of which only a part was kept."""
+        self._list_pools = list_pools
         self._cache, self._touch, self._served = cache, touch, cache.served
         self._shown: set[str] = set()
         """The namespaces in use that have been listed."""
@@ -44,7 +55,7 @@ class Namespaces:
         if self._served.uses(namespace):
             return True
         if kind == "EndpointSlice":
-            return is_ours(obj)
+            return is_ours(obj) and namespace not in self._cache.retained.full
         is_home = kind == "Pod" and namespace in self._served.homes
         return is_home and is_activator(obj["metadata"].get("labels"))
 
@@ -97,6 +108,14 @@ class Namespaces:
             self._new_homes.add(home)
             self._follow(home)
 
+    def weighed(self, namespace: str) -> None:
+        """A namespace has become too large, or is tried again."""
+        if namespace in self._cache.retained.full:
+            self._cache.reduce(namespace)
+        self._judge(namespace)
+        for key in self._cache.pools.having(("namespace", namespace)):
+            self._touch(key)
+
     def keep(self, obj: Object) -> Concerned:
         """Store a Namespace; returns the pools in it if it has changed."""
         name, found = obj["metadata"]["name"], namespace_of(obj)
@@ -130,9 +149,12 @@ class Namespaces:
         pools, used = self._cache.pools, self._served.used
         has_any = pools.count(("namespace", namespace)) > 0
         has_ours = pools.count(home_term(namespace, self._served.scope.home)) > 0
-        wanted = has_ours or (
-            (has_any or any(uses(namespace) for uses in self._uses))
-            and self._served.serves(namespace)
+        wanted = namespace not in self._cache.retained.full and (
+            has_ours
+            or (
+                (has_any or any(uses(namespace) for uses in self._uses))
+                and self._served.serves(namespace)
+            )
         )
         if wanted != (namespace in used):
             (used.add if wanted else used.discard)(namespace)
@@ -176,6 +198,8 @@ class Namespaces:
 
     async def _enter(self, namespace: str) -> None:
         await self._list(namespace, further=True)
+        if self._cache.is_reduced(namespace):
+            await self._list_pools(namespace)
         self._shown.add(namespace)
         self._cache.changed(namespace)
         for key in self._cache.pools.having(("namespace", namespace)):

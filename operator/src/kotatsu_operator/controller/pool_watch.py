@@ -13,9 +13,10 @@ from math import inf
 
 from kotatsu_operator.controller import kopf_adapter
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.kube.client import EVERYWHERE, Kube
+from kotatsu_operator.kube.client import EVERYWHERE, Kube, everything
 from kotatsu_operator.kube.errors import NotFoundError, Unreachable, is_answer
 from kotatsu_operator.kube.fields import used
+from kotatsu_operator.kube.informer import until_listed
 from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, version_of
 from kotatsu_operator.runtime.loop import kept
 
@@ -129,6 +130,18 @@ class PoolWatch:
                 await asyncio.sleep(pause)
         self.unlisted = ""
         self._answered.set()
+
+    async def list_again(self, namespace: str) -> None:
+        """List the pools of a namespace of which only a part was kept."""
+
+        async def listed() -> None:
+            async for pools, _ in self._kube.listed(WarmPool, namespace, everything):
+                for pool in pools:
+                    # Any other may have been deleted since.
+                    if pool["metadata"]["uid"] == self._cache.uid_of(key_of(pool)):
+                        self._cache.keep_pool(pool)
+
+        await until_listed(f"WarmPool in {namespace}", listed)
 
     async def answered(self) -> None:
         """Wait until the pools are listed or rejected."""

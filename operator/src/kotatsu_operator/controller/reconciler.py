@@ -111,7 +111,9 @@ class Reconciler:
         self._kinds = kinds_of(self.features, self.awaits)
         self._former = Former(self.tools, self.cache, self._kinds)
         settle, served = self.platform.route_settle, self.cache.served
-        self._unserved = Unserved(self.tools, served, self._former, settle, self._shows)
+        self._unserved = Unserved(
+            self.tools, served, self._former, settle, self._shows, self.cache.why_full
+        )
 
     def _shows(self, namespace: str) -> bool:
         return all(shows(namespace) for shows in self.shows)
@@ -150,12 +152,13 @@ class Reconciler:
             return None
         now = self.tools.clock()
         is_mine = self.cache.served.is_mine(pool)
-        if is_mine and not self._shows(key[0]):
+        is_left = not is_mine or key[0] in self.cache.retained.full
+        if not is_left and not self._shows(key[0]):
             return now + BEAT
-        if is_mine and (until := self._wake_goes_first(key, pool, now)) is not None:
+        if not is_left and (until := self._wake_goes_first(key, pool, now)) is not None:
             return until
         try:
-            if not is_mine:
+            if is_left:
                 return await self._leave(pool, now)
             last = self._specs.get(key)
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
@@ -176,7 +179,7 @@ class Reconciler:
             return now + LOOK_AGAIN
 
     async def _leave(self, pool: Object, now: datetime) -> datetime | None:
-        """Leave a pool that is not this install's (any more), or not yet."""
+        """Leave a pool that is not this install's (any more), or not yet, or not for now."""
         key = key_of(pool)
         self._memory.pop(key, None)
         self._awake.discard(key)

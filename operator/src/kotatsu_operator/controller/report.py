@@ -77,30 +77,30 @@ class Reporter:
             self.cache.keep_pool(pool)
         return pool
 
-    async def post(self, pool: Object, notes: Sequence[Note]) -> None:
+    async def post(self, of: Object, notes: Sequence[Note]) -> None:
         """Post events, which `kubectl describe` shows; a failure never stops a decision."""
         for note in notes:
-            log.info("%s/%s: %s: %s", *key_of(pool), note.reason, note.message)
-            event = _event(pool, note, self.clock(), self.name)
+            log.info("%s/%s: %s: %s", *key_of(of), note.reason, note.message)
+            event = _event(of, note, self.clock(), self.name)
             try:
                 await self.kube.create(Event, event["metadata"]["namespace"], event)
             except (ConflictError, NotFoundError, *Unreachable) as error:
                 log.warning("cannot post the event %s: %s", note.reason, error)
 
 
-def _event(pool: Object, note: Note, now: datetime, reporter: str) -> Object:
-    meta = pool["metadata"]
+def _event(of: Object, note: Note, now: datetime, reporter: str) -> Object:
+    """An event of a pool, or of another object with its kind."""
+    meta = of["metadata"]
+    named = {part: meta[part] for part in ("name", "uid", "resourceVersion") if part in meta}
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"generateName": f"{meta['name']}-", "namespace": meta["namespace"]},
         "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": "WarmPool",
-            "name": meta["name"],
+            "apiVersion": of.get("apiVersion", API_VERSION),
+            "kind": of.get("kind", "WarmPool"),
             "namespace": meta["namespace"],
-            "uid": meta["uid"],
-            "resourceVersion": meta["resourceVersion"],
+            **named,
         },
         "type": "Warning" if note.warning else "Normal",
         "reason": note.reason,

@@ -23,6 +23,10 @@ from kotatsu_operator.kube.objects import Object, key_of
 
 log = logging.getLogger(__name__)
 
+NAMESPACE_NOT_SELECTED = "NamespaceNotSelected"
+NAMESPACE_TOO_LARGE = "NamespaceTooLarge"
+"""Why nothing is decided in a namespace: no install serves it, or see `kube.retained`."""
+
 LOOK_AGAIN = timedelta(seconds=30)
 """When a pool is looked at again that cannot be left."""
 
@@ -56,7 +60,7 @@ class _Seen:
 
 @dataclass
 class Unserved:
-    """Leaves pools, waits for those of other installs, and tells owners why nothing happens."""
+    """Leaves pools, waits for those of other installs, and says in a pool why nothing happens."""
 
     tools: Tools
     served: Served
@@ -64,6 +68,8 @@ class Unserved:
     settle: timedelta
     """How long a change of endpoints takes to reach every node."""
     shows: Callable[[str], bool]
+    why_full: Callable[[str], str]
+    """Why nothing is decided in a namespace that is too large."""
     _seen: dict[str, _Seen] = field(default_factory=dict)
     """The Leases of other installs, by their namespaces."""
 
@@ -75,6 +81,9 @@ class Unserved:
         namespace = key_of(pool)[0]
         if not self.served.exists(namespace):
             return None  # what is in it is deleted with it
+        if self.served.is_mine(pool):  # its namespace is too large
+            await self._write(pool, self.why_full(namespace), now, NAMESPACE_TOO_LARGE)
+            return None
         if self.served.serves(namespace):
             await self._wait_for(self.served.other(pool), pool, now)
             return now + ASK_AGAIN
@@ -145,15 +154,19 @@ class Unserved:
             f"{INSTALL_LABEL}: {mine.home}"
         )
 
-    async def _write(self, pool: Object, why: str, now: datetime) -> None:
+    async def _write(
+        self, pool: Object, why: str, now: datetime, reason: str = NAMESPACE_NOT_SELECTED
+    ) -> None:
         known = conditions_of(table(pool.get("status"))).get("Accepted", {})
         if known.get("message") == why:
             return
         version = pool["metadata"]["resourceVersion"]
-        status = {"conditions": self._conditions(pool, why, now)}
+        status = {"conditions": self._conditions(pool, why, now, reason)}
         await self.tools.kube.patch_status(*key_of(pool), status, version)
 
-    def _conditions(self, pool: Object, why: str, now: datetime) -> list[Status]:
+    def _conditions(
+        self, pool: Object, why: str, now: datetime, reason: str = NAMESPACE_NOT_SELECTED
+    ) -> list[Status]:
         known, generation = conditions_of(pool.get("status") or {}), pool["metadata"]["generation"]
-        refused = Refused("NamespaceNotSelected", why, Ends.NOTHING, counts=False)
+        refused = Refused(reason, why, Ends.NOTHING, counts=False)
         return date_conditions(refused_conditions(refused, Ledger(), 0), known, generation, now)

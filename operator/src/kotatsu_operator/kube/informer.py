@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     ValuesView,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -50,6 +50,10 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
+def no_signal(*_: object) -> None:
+    """Ignore a signal of an informer."""
+
+
 @dataclass(frozen=True)
 class Feed(Generic[K]):
     """How the objects of one kind get into a cache."""
@@ -62,6 +66,8 @@ class Feed(Generic[K]):
     """The stored objects of a namespace, or of EVERYWHERE."""
     key: Callable[[Object], Any] = key_of
     """What `forget` and `known` call an object."""
+    weigh: Callable[[str, Any], None] = no_signal
+    """Called with the kind and what it calls an object, after that has been kept or forgotten."""
 
     @property
     def name(self) -> str:
@@ -76,29 +82,32 @@ class Feed(Generic[K]):
             yield from map(self._keep, obj["items"])
         elif change == "LIST":
             there = {self.key(item) for item in (*obj["items"], *obj.get("before", ()))}
-            yield from map(self.forget, set(self.known(namespace)) - there)
+            yield from map(self._forget, set(self.known(namespace)) - there)
             yield from map(self._keep, obj["items"])
         elif change == "DELETED":
-            yield self.forget(self.key(obj))
+            yield self._forget(self.key(obj))
         elif change in ("ADDED", "MODIFIED"):
             yield self._keep(obj)
 
     def _keep(self, obj: Object) -> Iterable[K]:
         try:
-            return self.keep(obj)
+            concerned = self.keep(obj)
         except Exception:
             # An unexpected object must not affect the others.
             log.exception("cannot read %s %s/%s: ignoring it", self.name, *key_of(obj))
             return ()
+        self.weigh(self.name, self.key(obj))
+        return concerned
+
+    def _forget(self, key: Any) -> Iterable[K]:
+        concerned = self.forget(key)
+        self.weigh(self.name, key)
+        return concerned
 
 
 def among(store: Iterable[tuple[str, str]]) -> Callable[[str], Iterable[tuple[str, str]]]:
     """The keys of a store by namespace; all of them for EVERYWHERE."""
     return lambda namespace: [key for key in store if namespace in (EVERYWHERE, key[0])]
-
-
-def no_signal(*_: object) -> None:
-    """Ignore a signal of an informer."""
 
 
 class Informer(Generic[K]):
@@ -171,7 +180,12 @@ class Informer(Generic[K]):
                 self._group.create_task(watch.run(), name=f"keep {name}")
 
     def _watch(self, kube: Kube, feed: Feed[K], keeps: Keeps) -> "Watch":
-        change, failed = partial(self._change, feed), partial(self._failed, feed.name)
+        def keep(obj: Object) -> Iterable[K]:
+            # Asked again: while a page is stored, a namespace may go out of use.
+            return feed.keep(obj) if keeps(obj) else ()
+
+        change = partial(self._change, replace(feed, keep=keep))
+        failed = partial(self._failed, feed.name)
         scope = EVERYWHERE if issubclass(feed.kind, NamespacedResourceG) else CLUSTER
         return Watch(kube, feed.kind, scope, change, keeps=keeps, on_error=failed)
 

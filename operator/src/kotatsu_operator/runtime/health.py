@@ -10,13 +10,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 from prometheus_client.registry import Collector
 
@@ -157,6 +158,27 @@ def start_admin(
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
     return server
+
+
+class TooLarge(Collector):
+    """Shows the namespaces that are too large, with the kind of most of their bytes."""
+
+    def __init__(self, registry: CollectorRegistry, full: Mapping[str, str]) -> None:
+        self._full = full
+        registry.register(self)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return self.collect()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "kotatsu_api_namespace_too_large",
+            "1 while the objects of the namespace need too much memory, most of it for this kind.",
+            labels=("namespace", "kind"),
+        )
+        for labels in list(self._full.items()):
+            family.add_metric(labels, 1)
+        yield family
 
 
 class ApiMetrics:

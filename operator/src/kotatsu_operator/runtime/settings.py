@@ -95,6 +95,12 @@ class _ClusterSettings(ServiceSettings):
         description="kinds of targets besides Deployments and StatefulSets, comma separated, each "
         "as apiVersion/kind/resource",
     )
+    namespace_memory: int = Field(
+        50,
+        ge=1,
+        le=100,
+        description="percent of the memory for objects that those of one namespace may need",
+    )
 
 
 PriceTable = Annotated[Prices, BeforeValidator(_read_prices)]
@@ -136,6 +142,9 @@ class OperatorSettings(_ClusterSettings):
         "kotatsu-operator", description="name of this pod, for the Lease and for events"
     )
     pod_namespace: str = Field(description="namespace of this pod and of the Lease")
+    memory: int = Field(
+        768 * 2**20, gt=0, description="bytes of memory that this process may use: its limit"
+    )
     starts_per_second: float = Field(
         5.0,
         gt=0,

@@ -17,7 +17,7 @@ from kotatsu_operator.controller.report import NamespaceMetric, PoolMetrics
 from kotatsu_operator.features.calendars.feature import calendar_metrics
 from kotatsu_operator.features.notices.feature import notify_metrics
 from kotatsu_operator.features.sets.feature import set_metric
-from kotatsu_operator.runtime.health import ApiMetrics
+from kotatsu_operator.runtime.health import ApiMetrics, TooLarge
 from kotatsu_voice.metrics import VoiceMetrics
 
 _INTRODUCTION = """\
@@ -43,6 +43,7 @@ def _registries() -> Mapping[str, CollectorRegistry]:
     ActivatorMetrics(activator)
     for registry in (operator, activator):
         ApiMetrics(registry)
+        TooLarge(registry, {})
     Traffic(every)
     AuthMetrics(auth, lambda: 0.0)
     GitHubMetrics(auth, "kotatsu_auth")

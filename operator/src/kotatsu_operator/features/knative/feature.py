@@ -199,7 +199,7 @@ def knative_feeds(cache: Cache, knative: KnativeCache) -> list[Feed[Key]]:
             obj = store.pop(key, None)
             return () if obj is None else pools_of(obj)
 
-        return Feed(kind, keep, forget, among(store))
+        return cache.feed(kind, keep, forget, among(store), store.get)
 
     return [
         feed(KnativeService, knative.services, lambda obj: key_of(obj)[1]),
