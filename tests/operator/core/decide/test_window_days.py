@@ -102,6 +102,13 @@ def test_a_missed_minute_does_not_skip_the_window():
     assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
 
 
+def test_a_window_whose_late_pods_are_ready_when_the_operator_is_back_counts_as_cold_too():
+    w = walk(pool(PITCH), t("08:00"), ready_after=90).until(t("09:59:55"))
+    w.restart(back=t("10:10")).until(t("12:30"))
+    assert w.told("WindowCold", "WindowLate") == ["WindowCold", "WindowLate"]
+    assert w.memory.windows == Tally(cold=1, late=1)
+
+
 @each(
     "why, start, windows, lead",
     [

@@ -272,10 +272,10 @@ def remember_opening(
             opening = replace(
                 opening, replicas=floor, excused=opening.excused or (is_sudden and not opening.cold)
             )
-        opening, note, outcome = _judge(opening, floor, seen, now, excused=excused)
-        notes += [note] if note else []
-        outcomes += [outcome] if outcome else []
-        punctual += [opening] if outcome is Outcome.READY else []
+        opening, found = _judge(opening, floor, seen, now, excused=excused)
+        notes += [note for note in found.values() if note]
+        outcomes += found
+        punctual += [opening] if Outcome.READY in found else []
         if opening.ready_at is None:
             break
     tally = memory.windows
@@ -287,21 +287,22 @@ def remember_opening(
 
 def _judge(
     opening: Opening, floor: int, seen: Observation, now: datetime, *, excused: bool
-) -> tuple[Opening, Note | None, Outcome | None]:
+) -> tuple[Opening, dict[Outcome, Note | None]]:
     if opening.ready_at is not None:
-        return opening, None, None
+        return opening, {}
     if (excused or opening.excused) and not opening.cold and now >= opening.at:
-        return replace(opening, ready_at=opening.at), None, None
-    if seen.ready >= floor:
-        late = (now - opening.at).total_seconds()
-        if late <= 0:
-            return replace(opening, ready_at=now), None, Outcome.READY
-        note = Note(
-            "WindowLate", f"window {opening.window} was Ready {late:.0f} s late", warning=True
-        )
-        return replace(opening, ready_at=now), note, Outcome.LATE
-    if now >= opening.at and not opening.cold:
+        return replace(opening, ready_at=opening.at), {}
+    is_ready, late = seen.ready >= floor, (now - opening.at).total_seconds()
+    if is_ready and late <= 0:
+        return replace(opening, ready_at=now), {Outcome.READY: None}
+    found = dict[Outcome, Note | None]()
+    # Also one that no look, or none whose write was done, has seen cold: its pods came meanwhile.
+    if late >= 0 and not opening.cold:
         text = f"window {opening.window} opened before all replicas were Ready"
-        note = Note("WindowCold", text, warning=True)
-        return replace(opening, cold=True), note, Outcome.COLD
-    return opening, None, None
+        found[Outcome.COLD] = Note("WindowCold", text, warning=True)
+        opening = replace(opening, cold=True)
+    if is_ready:
+        text = f"window {opening.window} was Ready {late:.0f} s late"
+        found[Outcome.LATE] = Note("WindowLate", text, warning=True)
+        opening = replace(opening, ready_at=now)
+    return opening, found
