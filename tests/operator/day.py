@@ -61,7 +61,7 @@ class FakeScraper:
     looks: int = 0
     """Questions of step 4, on which a pool may be put to sleep."""
     timed_out: int = 0
-    """Requests that got 503 at holdTimeout and that nobody has asked about."""
+    """Requests that got 503 at holdTimeout so far."""
     passing_now: Demand = field(default_factory=Demand)
 
     async def passing(self, activators, key, *, looks=False):
@@ -69,7 +69,7 @@ class FakeScraper:
         self.looks += looks
         if self.held_now is None:
             return Demand(silent_activator="activator activator-1 is silent")
-        late, self.timed_out = self.timed_out, 0
+        late = {"uid-activator-1": self.timed_out}
         held = self.passing_now.held + self.held_now
         return replace(self.passing_now, held=held, timed_out=late)
 

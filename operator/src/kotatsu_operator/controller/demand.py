@@ -54,8 +54,6 @@ _LONGEST_QUERY = 16 * 2**10
 activator of the version before gets each name twice."""
 
 _MOST_ACTIVATORS = 1000
-_MOST_COUNTED = 20_000
-"""Pools at most whose timeouts in an activator are remembered."""
 
 EVERY = 0.05
 """Seconds between the starts of two requests to one activator."""
@@ -95,21 +93,6 @@ class _Question:
     ask: Coalesced[Mapping[Key, _Answer]]
     pools: dict[Key, bool]
     """The pools that it names, and whether they may be put to sleep on its answer (step 4)."""
-    timed_out: dict[Key, int]
-    """How often each pool's requests have timed out there, as last read."""
-
-    def more_timed_out(self, pool: Key, samples: Mapping[str, Samples]) -> int:
-        """How often since the last time. Before the first time nobody knows how often."""
-        total = _timed_out(samples)
-        before = self.timed_out.pop(pool, total)
-        while len(self.timed_out) >= _MOST_COUNTED:
-            del self.timed_out[next(iter(self.timed_out))]
-        self.timed_out[pool] = total
-        return total - before if total >= before else total  # the activator has started again
-
-
-def _timed_out(samples: Mapping[str, Samples]) -> int:
-    return exposition.count_of(samples.get(TIMED_OUT, ())) or 0
 
 
 class Scraper:
@@ -234,7 +217,10 @@ class Scraper:
             passing=sum(a.passing for a in said),
             last_passed=max((a.last_passed for a in said if a.last_passed), default=None),
             silent_activator=silent[0] if silent else "",
-            timed_out=sum(a.timed_out for a in said),
+            timed_out={
+                pod.uid: None if isinstance(answer, Silence) else answer.timed_out.get(pod.uid)
+                for pod, answer in zip(asked, answers, strict=True)
+            },
             last_wake=max((a.last_wake for a in said if a.last_wake), key=_began, default=None),
         )
 
@@ -252,7 +238,7 @@ class Scraper:
             held=held,
             passing=active,
             last_passed=_newest(samples.get(LAST_ACTIVITY, ()), page),
-            timed_out=question.more_timed_out(pool, samples),
+            timed_out={pod.uid: exposition.count_of(samples.get(TIMED_OUT, ())) or 0},
             last_wake=_last_wake(samples),
         )
 
@@ -264,9 +250,7 @@ class Scraper:
         while len(self._activators) >= _MOST_ACTIVATORS:
             del self._activators[next(iter(self._activators))]  # the oldest
         pools: dict[Key, bool] = {}
-        is_same = known is not None and known[0].uid == pod.uid
-        timed_out = known[1].timed_out if known is not None and is_same else {}
-        question = _Question(Coalesced(partial(self._ask, pod, pools), EVERY), pools, timed_out)
+        question = _Question(Coalesced(partial(self._ask, pod, pools), EVERY), pools)
         self._activators[pod.key] = (pod, question)
         return question
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows import each
 
-from kotatsu_operator.core.plan.activity import recommend
+from kotatsu_operator.core.plan.activity import count_timeouts, recommend
 from kotatsu_operator.core.pool.decision import Demand
-from kotatsu_operator.core.pool.memory import Trend
+from kotatsu_operator.core.pool.memory import Memory, Trend
 from tests.operator.core.values import HOUR, SECOND, examples, once, pool_spec, t
 from tests.operator.core.walk import walk
 
@@ -123,3 +123,21 @@ def test_requests_above_the_floor_add_pods_and_give_them_back():
     assert up <= t("10:30") + UP_WINDOW + 2 * BEAT * SECOND
     assert t("10:30:40") + DOWN_WINDOW <= down <= t("10:30:40") + DOWN_WINDOW + 2 * BEAT * SECOND
     assert w.lowest(t("10:00"), t("10:35"), "ready") == 2
+
+
+@each("totals, late", {
+    "what was counted before the first look is not known to be new": ([{"a": 4}], [0]),
+    "each is counted once": ([{"a": 4}, {"a": 6}, {"a": 6}], [0, 2, 0]),
+    "of all activators": ([{"a": 0, "b": 1}, {"a": 1, "b": 3}], [0, 3]),
+    "an activator that has started again counts from 0": ([{"a": 4}, {"a": 1}], [0, 1]),
+    "one that was silent has counted on": ([{"a": 4}, {"a": None}, {"a": 7}], [0, 0, 3]),
+    "where none was asked, nothing is forgotten": ([{"a": 4}, {}, {"a": 5}], [0, 0, 1]),
+    "one that is gone is forgotten": ([{"a": 4, "b": 0}, {"b": 0}, {"a": 9, "b": 0}], [0, 0, 0]),
+})  # fmt: skip
+def test_requests_that_have_timed_out_since_the_last_decision_are_new(totals, late):
+    memory, found = Memory(), []
+    for total in totals:
+        memory, new = count_timeouts(memory, Demand(timed_out=total), t("10:00"))
+        found.append(new)
+    assert found == late
+    assert memory.process.timed_out == sum(late)

@@ -154,6 +154,13 @@ def test_when_the_status_has_moved_on_what_only_the_process_knew_is_dropped(else
     assert (read.process, read.last_active) == (Process(), t("10:02"))
 
 
+def test_requests_that_have_timed_out_are_counted_on_when_the_status_has_moved_on():
+    counts = Process(counted={"uid-1": 3}, timed_out=2, timed_out_since=t("10:01"))
+    known = Memory(phase=Phase.WARMING, since=t("10:00"), process=counts)
+    read = read_memory(stored(memory_status(replace(known, phase=Phase.WARM), SPEC)), known)
+    assert read.process == counts
+
+
 def test_activity_that_is_not_written_down_yet_is_not_forgotten():
     memory = Memory(phase=Phase.WARM, since=t("10:00"), last_active=t("10:00"))
     status = stored(memory_status(memory, SPEC))

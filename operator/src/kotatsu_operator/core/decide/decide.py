@@ -134,10 +134,8 @@ def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -
         memory = replace(memory, found=seen.replicas)
     memory = first_sight(memory.not_after(now), seen, now)
     memory = activity.remember_metering(spec, remember_template(memory, seen), seen, now)
-    late, has_timed_out = seen.demand.timed_out, memory.has_timed_out or seen.demand.timed_out > 0
-    if late:
-        since = memory.process.timed_out_since or now
-        memory = memory.here(timed_out=memory.process.timed_out + late, timed_out_since=since)
+    memory, late = activity.count_timeouts(memory, seen.demand, now)
+    has_timed_out = memory.has_timed_out or late > 0
     if seen.edited and spec.hold_timeout > slowest_wake(memory.warm_ups, memory.template.hash):
         has_timed_out = False
     return changed(

@@ -107,6 +107,24 @@ def _is_done(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -
     return done and not is_interrupted(memory, seen)
 
 
+def count_timeouts(memory: Memory, demand: Demand, now: datetime) -> tuple[Memory, int]:
+    """The memory with the requests that have timed out since the last decision, and how many.
+
+    What an activator had counted before this process first asked it is not known to be new.
+    """
+    before, late = memory.process.counted, 0
+    # What an activator counts while it is silent is new once it reports again.
+    counted = {uid: before.get(uid) if n is None else n for uid, n in demand.timed_out.items()}
+    for uid, number in counted.items():
+        if number is not None and (known := before.get(uid)) is not None:
+            # An activator that has started again counts from 0.
+            late += number - known if number >= known else number
+    if late:
+        since, told = memory.process.timed_out_since or now, memory.process.timed_out + late
+        memory = memory.here(timed_out=told, timed_out_since=since)
+    return (memory.here(counted=counted) if counted else memory), late
+
+
 TELL_AFTER = timedelta(minutes=5)
 """How often requests that time out are reported while no wake ends."""
 

@@ -47,8 +47,9 @@ class Demand:
     """The activator that did not report, and why; empty if all reported."""
     stands_in: bool = False
     """Whether the connections of the activators stand in for pods that do not report."""
-    timed_out: int = 0
-    """Requests that got 503 at holdTimeout since the activators were last asked."""
+    timed_out: Mapping[str, int | None] = field(default_factory=dict)
+    """Requests that have got 503 at holdTimeout so far, by the uid of the activator; None if it was
+    asked and did not report."""
     last_wake: Wake | None = None
     """The newest one of those that the activators know."""
 

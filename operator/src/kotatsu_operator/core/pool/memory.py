@@ -1,7 +1,7 @@
 """The state of a pool between two decisions; most of it is stored in the status."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -294,10 +294,20 @@ class Process:
     were set by another client."""
     scaled: tuple[datetime, int] | None = None
     """The replicas that the pool has set last, and when."""
+    counted: Mapping[str, int | None] = field(default_factory=dict)
+    """Requests that have timed out until the last decision, by the uid of the activator; None if
+    this is not known."""
     timed_out: int = 0
     """Requests that got 503 at holdTimeout and that no event has reported yet."""
     timed_out_since: datetime | None = None
     """When the first of them was seen."""
+
+    @property
+    def timeouts(self) -> "Process":
+        """Only the requests that have timed out: they depend on no phase."""
+        return Process(
+            counted=self.counted, timed_out=self.timed_out, timed_out_since=self.timed_out_since
+        )
 
 
 @dataclass(frozen=True)

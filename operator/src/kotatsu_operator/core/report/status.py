@@ -32,7 +32,6 @@ from kotatsu_operator.core.pool.memory import (
     Opening,
     Original,
     Phase,
-    Process,
     Routing,
     changed,
 )
@@ -141,8 +140,8 @@ def memory_status(memory: Memory, spec: PoolSpec) -> Status:
 def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
     """The memory: from the status, completed with what only this process knows (`transient`).
 
-    The status takes precedence: `transient` is dropped if the status has a route epoch or phase
-    that this process did not write.
+    The status takes precedence: `transient` is dropped, but for requests that have timed out, if
+    the status has a route epoch or phase that this process did not write.
     """
     phase = choice(Phase, status.get("phase"), None)
     if phase is None:
@@ -174,7 +173,8 @@ def read_memory(status: Mapping[str, Any], transient: Memory) -> Memory:
         numbers = [number for given in former if (number := count(given, -1)) >= 0]
         stored["found"] = numbers[0] if numbers else None
         stored["keeps_one"] = stored["found"] not in (0, 1)
-    return Memory(**stored, process=transient.process if same else Process())
+    process = transient.process if same else transient.process.timeouts
+    return Memory(**stored, process=process)
 
 
 def target_status(spec: PoolSpec) -> Status:
