@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.activator.pool import PodIdentity
 from kotatsu_operator.activator.slices import make_slice
-from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, PodAnswer
 from kotatsu_operator.controller.pacer import Pacer
@@ -177,7 +176,7 @@ class Day:
             Reporter(self.kube, self.cache, lambda: self.now, "operator-1"),
             features=[PoolMetrics(self.registry), *self.features()],
             pacer=self.pacer,
-            accounts=Accounts(self.monotonic),
+            monotonic=self.monotonic,
             platform=Platform(
                 timedelta(seconds=self.settle_seconds),
                 prices=self.prices,

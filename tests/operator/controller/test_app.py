@@ -232,9 +232,9 @@ async def test_what_was_remembered_and_shown_goes_when_leading_ends(make_operato
     keep(operator.cache, kube.stored("WarmPool", "voice"), deployment(replicas=1), service())
     operator.work_queue.touch(VOICE)
     term = await leading(operator)
-    await eventually(lambda: operator._reconciler._memory)
+    await eventually(lambda: operator._reconciler._known)
     await end(term)
-    assert operator._reconciler._memory == operator._reconciler.accounts._book._pages == {}
+    assert operator._reconciler._known == {}
     assert not [s for m in operator.registry.collect() for s in m.samples if s.labels.get("name")]
 
 

@@ -336,10 +336,12 @@ def test_a_pod_that_is_gone_is_billed_once_until_the_moment_it_went(pools):
     keep(pools, pod("voice-1"), pod("feed-1", app="feed"))
     for name in ("voice-1", "feed-1", "never-seen"):
         pools.forget_pod(("demo", name))
-    [bill] = pools.take_departed(VOICE)
+    [bill] = pools.departed(VOICE)
     assert (bill.uid, bill.gone_at) == ("uid-voice-1", t("10:07"))
-    assert pools.take_departed(VOICE) == []
-    assert len(pools.take_departed(FEED)) == 1
+    assert pools.departed(VOICE) == [bill]
+    pools.settled(VOICE, [bill])
+    assert pools.departed(VOICE) == []
+    assert len(pools.departed(FEED)) == 1
 
 
 def test_a_pod_made_again_under_its_name_was_gone_in_between(pools):
@@ -347,13 +349,13 @@ def test_a_pod_made_again_under_its_name_was_gone_in_between(pools):
     again = pod("voice-1")
     again["metadata"]["uid"] = "another"
     pools.keep_pod(again)
-    assert [bill.uid for bill in pools.take_departed(VOICE)] == ["uid-voice-1"]
+    assert [bill.uid for bill in pools.departed(VOICE)] == ["uid-voice-1"]
 
 
 def test_nobody_pays_for_an_activator(pools):
     pools.keep_pod(activator_pod())
     pools.forget_pod(("demo", "activator-1"))
-    assert pools.take_departed(VOICE) == pools.take_departed(FEED) == []
+    assert pools.departed(VOICE) == pools.departed(FEED) == []
 
 
 def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
@@ -362,7 +364,7 @@ def test_a_pod_that_was_over_before_it_is_deleted_is_not_billed_again(pools):
     made["status"]["containerStatuses"] = [{"state": ended}]
     pools.keep_pod(made)
     pools.forget_pod(("demo", "voice-1"))
-    assert pools.take_departed(VOICE) == []
+    assert pools.departed(VOICE) == []
 
 
 @pytest.mark.slow
@@ -370,7 +372,7 @@ def test_pods_that_nobody_pays_for_yet_are_not_kept_for_ever(pools):
     for n in range(3000):
         pools.keep_pod(pod(f"voice-{n}"))
         pools.forget_pod(("demo", f"voice-{n}"))
-    assert len(pools.take_departed(VOICE)) == 1000
+    assert len(pools.departed(VOICE)) == 1000
 
 
 def test_deployments_that_are_gone_cost_no_pod_of_another_namespace_anything(cache, monkeypatch):

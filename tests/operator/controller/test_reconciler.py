@@ -34,7 +34,7 @@ async def test_a_pool_that_is_gone_is_forgotten_with_its_series():
     day.watch()
     assert await day.reconciler.reconcile(VOICE) is None
     assert day.metric("kotatsu_pool_phase", phase="Asleep") is None
-    assert day.reconciler._memory == {}
+    assert day.reconciler._known == {}
 
 
 def cannot_start(day):

@@ -29,7 +29,7 @@ class FeaturedDay(Day):
         return [
             Calendars(Path(), (), self.registry, lambda: self.now),
             Placeholders(self.capacity),
-            Histories(self.monotonic),
+            Histories(),
             Knative(),
             Notices(self.notifier or nobody),
             ParkedPods(is_enabled=self.parking),

@@ -150,7 +150,7 @@ class Shown(FeaturedDay):
 
     def features(self):
         self.watched = Watched()
-        return [Histories(self.monotonic, is_shown=True), self.watched]
+        return [Histories(is_shown=True), self.watched]
 
 
 async def test_what_an_earlier_operator_has_written_is_shown_also_if_nothing_can_be_added():

@@ -127,7 +127,7 @@ async def test_what_is_not_listed_any_more_is_gone_though_nobody_told(followed):
     await begin_anew(followed, "Pod")
     await followed.concerns(VOICE)
     assert set(followed.cache.pods["demo"]) == {"activator-1"}
-    assert len(followed.cache.take_departed(VOICE)) == 1
+    assert len(followed.cache.departed(VOICE)) == 1
     assert followed.anew == [True]
 
 

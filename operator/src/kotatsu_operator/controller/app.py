@@ -12,7 +12,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.accounts import Accounts
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.demand import Observer, Scraper
 from kotatsu_operator.controller.election import TIMES, Times
@@ -155,7 +154,7 @@ class Operator:
             self._reporter,
             features=features,
             pacer=self._pacer,
-            accounts=Accounts(time.monotonic),
+            monotonic=time.monotonic,
             first_start=options.first_start,
             platform=options.platform,
             shows=self._shows,

@@ -475,9 +475,16 @@ class Cache:
             found |= dict.fromkeys(self._pools_of_workload(place))
         return list(found)
 
-    def take_departed(self, pool: Key) -> list[BilledPod]:
-        """Remove and return the bills of a pool's pods that were deleted since the last call."""
-        return list(self._departed.pop(pool, ()))
+    def departed(self, pool: Key) -> list[BilledPod]:
+        """The bills of a pool's deleted pods that its ledger does not have."""
+        return list(self._departed.get(pool, ()))
+
+    def settled(self, pool: Key, bills: Collection[BilledPod]) -> None:
+        """Remove bills that the ledger of a pool has."""
+        paid = {bill.uid for bill in bills}
+        left = [bill for bill in self._departed.pop(pool, ()) if bill.uid not in paid]
+        if left:
+            self._departed[pool].extend(left)
 
     def acknowledged(self, key: Key) -> int | None:
         """The epoch that all Ready activators have published; None without such activators.

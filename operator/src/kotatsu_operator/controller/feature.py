@@ -7,10 +7,10 @@ list is what is installed: a distribution names a function of `Setup` by an entr
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -19,7 +19,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.scaled import Awaits, nothing_awaited, scaled
 from kotatsu_operator.controller.target import Kinds, Refused, Target, Tools
-from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.budget.ledger import BilledPod, Ledger
 from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
@@ -45,6 +45,37 @@ class Setup:
     clock: Callable[[], datetime]
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What this process remembers of a pool from one reconcile to the next: a value of each type.
+
+    It counts once the status is written, and then all of it. What must outlive the process is in
+    the status.
+    """
+
+    uid: str = ""
+    """The uid of the pool: nothing is known of another one with its name."""
+    at: timedelta | None = None
+    """When, by a clock that is never set; None: nothing was learned yet."""
+    values: Mapping[type, Any] = field(default_factory=dict)
+    bills: Sequence[BilledPod] = ()
+    """The deleted pods that it has seen: their pool's ledger needs them no more."""
+
+    def of(self, kind: type[T]) -> T | None:
+        """The value of a type."""
+        return self.values.get(kind)
+
+    def having(self, *values: object) -> "Learned":
+        """The same with these values."""
+        return replace(self, values={**self.values, **{type(value): value for value in values}})
+
+
+NOTHING_LEARNED = Learned()
+
+
 @dataclass(frozen=True)
 class Turn:
     """One pool at one reconcile: what it is, and what is known of it."""
@@ -63,6 +94,17 @@ class Turn:
     """Further pods that the pool pays for, beside those of its target."""
     account: Account = NO_ACCOUNT
     """What it costs; set after the features have prepared the turn."""
+    known: Learned = NOTHING_LEARNED
+    """What the last reconcile of this process has learned."""
+    learned: Learned = NOTHING_LEARNED
+    """What this one has learned before its decision."""
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """The measured time since the last reconcile; None if another process made it."""
+        if self.known.at is None or self.learned.at is None:
+            return None
+        return max(self.learned.at - self.known.at, timedelta())
 
     @property
     def key(self) -> Key:
@@ -101,6 +143,8 @@ class Report:
     """The fields to write, without the conditions."""
     notes: tuple[Note, ...]
     """The events to post."""
+    learned: Learned = NOTHING_LEARNED
+    """What counts once the status is written."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +157,8 @@ class After:
     """Further events."""
     history: Object | None = None
     """The pool's WarmPoolHistory, if it was read or written: all features see it."""
+    learned: Sequence[object] = ()
+    """What is known now in place of what the report has learned."""
 
 
 class Feature:
@@ -158,7 +204,10 @@ class Feature:
         return decision
 
     def status(self, _turn: Turn, report: Report) -> Report:
-        """Add to the status and to the events of a decision."""
+        """Add to the status, to the events and to what is learned of a decision.
+
+        The feature itself remembers nothing of it: its write may fail.
+        """
         return report
 
     async def after(self, _tools: Tools, _turn: Turn, _report: Report) -> After | None:

@@ -4,12 +4,19 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.accounts import settle
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Turn, kinds_of
+from kotatsu_operator.controller.feature import (
+    NOTHING_LEARNED,
+    Feature,
+    Learned,
+    Report,
+    Turn,
+    kinds_of,
+)
 from kotatsu_operator.controller.pacer import Pacer
 from kotatsu_operator.controller.report import Reporter
 from kotatsu_operator.controller.restore import Former
@@ -25,6 +32,7 @@ from kotatsu_operator.controller.target import (
     refused_conditions,
 )
 from kotatsu_operator.controller.unserved import Unserved
+from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, counted, decide
 from kotatsu_operator.core.decide.phases import is_overdue
@@ -55,6 +63,7 @@ from kotatsu_operator.core.report.status import (
     books_status,
     cost_status,
     decided_status,
+    is_written,
     kept_cost,
     read_memory,
     wake_status,
@@ -65,6 +74,8 @@ from kotatsu_operator.kube.objects import Key, Object, WarmPool, key_of, ref
 from kotatsu_operator.kube.views import starting_pods
 
 log = logging.getLogger(__name__)
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 BEAT = timedelta(seconds=2)
 """How often the pods of an awake pool are asked for their demand."""
@@ -80,6 +91,10 @@ until it answers, the CPU of API server and node is spent on that. A pool is lef
 each wake, whatever else is announced."""
 
 
+MOST_UNANSWERED = 10
+"""Writes of one pool at most that got no answer and may still be done."""
+
+
 @dataclass
 class Reconciler:
     """Carries out decisions. Stores per pool only what the status does not have."""
@@ -90,7 +105,8 @@ class Reconciler:
     features: Sequence[Feature] = ()
     """Their hooks are called in this order."""
     pacer: Pacer = field(default_factory=Pacer)
-    accounts: Accounts = field(default_factory=Accounts)
+    monotonic: Callable[[], float] | None = None
+    """Measures time in seconds; by default, the clock does."""
     first_start: timedelta = FIRST_START
     """The time to Ready that is assumed for a pool that has never started."""
     platform: Platform = PLATFORM
@@ -100,12 +116,13 @@ class Reconciler:
     _kinds: Kinds = field(init=False)
     _former: Former = field(init=False)
     _unserved: Unserved = field(init=False)
-    _memory: dict[Key, Memory] = field(default_factory=dict)
+    _known: dict[Key, Learned] = field(default_factory=dict)
+    """What the last reconcile of each pool has learned whose status was written."""
+    _doubtful: dict[Key, list[tuple[str, Report]]] = field(default_factory=dict)
+    """Pools that may have changed unseen: the writes that got no answer, by their version."""
     _awake: set[Key] = field(default_factory=set)
     _waking: dict[Key, datetime] = field(default_factory=dict)
     """Until when the wake of a pool goes first."""
-    _specs: dict[Key, PoolSpec] = field(default_factory=dict)
-    """The last accepted spec of each pool."""
 
     def __post_init__(self) -> None:
         self._kinds = kinds_of(self.features, self.awaits)
@@ -119,9 +136,8 @@ class Reconciler:
         return all(shows(namespace) for shows in self.shows)
 
     def forget(self, key: Key) -> None:
-        for known in (self._memory, self._specs, self._waking):
+        for known in (self._known, self._doubtful, self._waking):
             known.pop(key, None)
-        self.accounts.forget(key)
         self._former.forget(key)
         self.reporter.forget(key)
         self._awake.discard(key)
@@ -133,12 +149,11 @@ class Reconciler:
         """Remove all state, which gets outdated while another operator leads."""
         for feature in self.features:
             feature.reset()
-        for known in (self._memory, self._specs, self._waking):
+        for known in (self._known, self._doubtful, self._waking):
             known.clear()
         self.reporter.reset()
         self._awake.clear()
         self.pacer.reset()
-        self.accounts.reset()
         self._former.reset()
 
     async def reconcile(self, key: Key) -> datetime | None:
@@ -146,6 +161,8 @@ class Reconciler:
 
         None if it is deleted, or nothing is to be done where it is.
         """
+        if key in self._doubtful:
+            await self._make_sure(key)
         pool = self.cache.pools.get(key)
         if pool is None:
             self.forget(key)
@@ -160,20 +177,20 @@ class Reconciler:
         try:
             if is_left:
                 return await self._leave(pool, now)
-            last = self._specs.get(key)
+            last = self._last(pool).of(PoolSpec)
             target, refused = accept(key, pool, self.cache, self._kinds, last, self.platform)
             if target.is_unknown:
                 return now + RETRY
             if is_retargeted(pool) or _is_shut_out(pool, refused):
                 left = await self._former.leave(pool, target.spec.platform.route_settle, now)
                 if isinstance(left, datetime):
-                    self._memory.pop(key, None)
+                    self._learn(key, Memory())
                     return left
                 refused = left
             return await self._decide(self._turn(pool, target, refused, now))
         except ConflictError:
             log.debug("%s/%s has changed during a reconcile: reconciling it again", *key)
-            await self._reread(key)
+            self._doubtful.setdefault(key, [])
             return now + RETRY
         except NotFoundError:
             return now + LOOK_AGAIN
@@ -181,7 +198,7 @@ class Reconciler:
     async def _leave(self, pool: Object, now: datetime) -> datetime | None:
         """Leave a pool that is not this install's (any more), or not yet, or not for now."""
         key = key_of(pool)
-        self._memory.pop(key, None)
+        self._learn(key, Memory())
         self._awake.discard(key)
         self.pacer.claim(key, None)
         again = await self._unserved.look(pool, now)
@@ -204,25 +221,41 @@ class Reconciler:
         target = self.cache.workloads.get((key[0], ref(*target_of(pool))))
         return target is not None and target.replicas > 0
 
+    def _last(self, pool: Object) -> Learned:
+        """What this process knows of a pool."""
+        known = self._known.get(key_of(pool), NOTHING_LEARNED)
+        return known if known.uid == pool["metadata"]["uid"] else NOTHING_LEARNED
+
+    def _learn(self, key: Key, *values: object) -> None:
+        """Remember what was learned after the write of a status."""
+        if (known := self._known.get(key)) is not None:
+            self._known[key] = known.having(*values)
+
     def _turn(self, pool: Object, target: Target, refused: Refused | None, now: datetime) -> Turn:
-        key, status = target.key, pool.get("status") or {}
-        memory = read_memory(status, self._memory.get(key, Memory()))
+        key, status, known = target.key, pool.get("status") or {}, self._last(pool)
+        memory = read_memory(status, known.of(Memory) or Memory())
         memory = changed(memory, first_start=self.first_start)
         pods, departed = self.cache.target_pods(key[0], target.selector), []
-        bills = self.cache.take_departed(key)
+        bills = self.cache.departed(key)
+        learned = Learned(pool["metadata"]["uid"], self._measured(now), known.values, bills)
         if refused is None:
-            self._specs[key] = target.spec
+            learned = learned.having(target.spec)
         target = replace(target, spec=with_least(target.spec, memory))
         if refused is None or refused.counts:
             departed = bills
         else:
             pods = []  # another pool accounts for them
-        turn = Turn(pool, target, refused, memory, pods, conditions_of(status), now)
+        conditions = conditions_of(status)
+        turn = Turn(
+            pool, target, refused, memory, pods, conditions, now, known=known, learned=learned
+        )
         for feature in self.features:
             turn = feature.prepare(turn)
         billed = [*turn.pods, *turn.beside]
-        account = self.accounts.settle(key, pool, turn.spec, billed, departed, now)
-        turn = replace(turn, account=account)
+        before, elapsed = known.of(Ledger), turn.elapsed
+        last = None if before is None or elapsed is None else (before, elapsed)
+        account = settle(pool, turn.spec, billed, departed, last, now)
+        turn = replace(turn, account=account, learned=turn.learned.having(account.ledger))
         if refused is None:
             return turn
         since = now
@@ -230,6 +263,9 @@ class Reconciler:
             since = instant(turn.accepted.get("lastTransitionTime")) or now
         allowed = account.allowed.refused(since, refused.ends)
         return replace(turn, account=replace(account, allowed=allowed))
+
+    def _measured(self, now: datetime) -> timedelta:
+        return now - _EPOCH if self.monotonic is None else timedelta(seconds=self.monotonic())
 
     async def _decide(self, turn: Turn) -> datetime:
         spec, memory, allowed, now = turn.spec, turn.memory, turn.account.allowed, turn.now
@@ -263,10 +299,31 @@ class Reconciler:
             seen = feature.observation(turn, seen)
         return seen
 
-    async def _reread(self, key: Key) -> None:
-        """Read the pool again: with a silent watch, every write would conflict from now on."""
+    async def _make_sure(self, key: Key) -> None:
+        """Read the pool again: with a silent watch, every write would conflict from now on.
+
+        If it has what a write said that got no answer, that was learned. Else the API server may
+        do the write late, while the pool is at its version.
+        """
         with contextlib.suppress(NotFoundError):
             self.cache.keep_pool(await self.tools.kube.get(WarmPool, *key))
+        unanswered, pool = self._doubtful.pop(key), self.cache.pools.get(key)
+        if pool is None:
+            return
+        for _, report in reversed(unanswered):
+            if is_written(report.status, table(pool.get("status"))):
+                await self._commit(pool, report)
+                return
+        if left := [one for one in unanswered if one[0] == pool["metadata"]["resourceVersion"]]:
+            self._doubtful[key] = left[-MOST_UNANSWERED:]
+
+    async def _commit(self, pool: Object, report: Report) -> None:
+        """Remember what a reconcile has learned, and say it, now that the status has it."""
+        key = key_of(pool)
+        self._doubtful.pop(key, None)
+        self._known[key] = report.learned
+        self.cache.settled(key, report.learned.bills)
+        await self.reporter.post(pool, report.notes)
 
     # --- act ---
 
@@ -279,12 +336,11 @@ class Reconciler:
             await self.reporter.post(first.pool, lowered(turn.spec, seen.replicas, decision))
         plain, conditions = _report(turn, first, seen, decision)
         report = self._added(turn, plain)
-        pool = await self._write(turn, first.pool, report.status, conditions)
-        self._memory[turn.key] = decision.memory
+        pool = await self._write(turn, first.pool, report, conditions)
         await self.tools.remember(pool)
         again = await self._after(turn, pool, report)
         finished = await first.finish(pool)
-        self._memory[turn.key] = finished.memory or decision.memory
+        self._learn(turn.key, finished.memory or decision.memory)
         await self.reporter.post(pool, finished.notes)
         return finished.again or self._next(turn, decision, again)
 
@@ -310,13 +366,13 @@ class Reconciler:
         return report
 
     async def _after(self, turn: Turn, pool: Object, report: Report) -> datetime:
-        """Post the events, and let the features act; return when to reconcile at the latest."""
-        await self.reporter.post(pool, report.notes)
+        """Let the features act; return when to reconcile at the latest."""
         again = report.decision.recheck
         for feature in self.features:
             if (after := await feature.after(self.tools, turn, report)) is not None:
                 await self.reporter.post(pool, after.notes)
                 again = min(again, after.again or again)
+                self._learn(turn.key, *after.learned)
                 self._show(turn.key, after.history)
         return again
 
@@ -347,8 +403,9 @@ class Reconciler:
         notes = (*_news(turn, conditions), *turn.account.notes)
         status = books_status(turn.spec, seen, decision.memory, ledger)
         unasked = replace(seen, demand=Demand(known=False))
-        report = self._added(turn, Report(unasked, decision, ledger, status, notes))
-        pool = await self._write(turn, turn.pool, report.status, conditions)
+        made = Report(unasked, decision, ledger, status, notes, turn.learned)
+        report = self._added(turn, made)
+        pool = await self._write(turn, turn.pool, report, conditions)
         given_up = replace(decision, memory=replace(decision.memory, capacity=0))
         return await self._after(turn, pool, replace(report, decision=given_up))
 
@@ -356,16 +413,28 @@ class Reconciler:
         self,
         turn: Turn,
         pool: Object,
-        status: Status,
+        report: Report,
         conditions: Sequence[Status],
     ) -> Object:
         """Write the status of a pool, whose newest version is `pool`; return it as written."""
+        status = report.status
         conditions = [*conditions, *turn.account.conditions, *turn.further]
         activators = self.cache.served.scope.set_of(turn.key[0])
         if activators != activators_of(turn.pool):
             # They follow what the status says, and need no operator.
             status = joined(status, {"internal": {"activators": activators or None}})
-        return await self.reporter.write(pool, turn.pool, status, conditions, turn.now)
+        status = self.reporter.completed(pool, turn.pool, status, conditions, turn.now)
+        report = replace(report, status=status)
+        try:
+            pool = await self.reporter.write(pool, status, turn.now)
+        except ConflictError:
+            raise  # it was not done, but one before that got no answer may be by now
+        except Exception:
+            version = pool["metadata"]["resourceVersion"]
+            self._doubtful.setdefault(turn.key, []).append((version, report))
+            raise
+        await self._commit(pool, report)
+        return pool
 
 
 def _report(
@@ -393,7 +462,8 @@ def _report(
         fewer = lowered(spec, before, decision)
     news = _news(turn, [*conditions, *turn.further])
     notes = (*decision.notes, *fewer, *turn.account.notes, *news)
-    return Report(shown, decision, ledger, status, notes), conditions
+    learned = turn.learned.having(decision.memory)
+    return Report(shown, decision, ledger, status, notes, learned), conditions
 
 
 def _is_shut_out(pool: Object, refused: Refused | None) -> bool:

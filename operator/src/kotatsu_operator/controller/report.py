@@ -50,23 +50,27 @@ class Reporter:
         """Remove all state, which gets outdated while another operator leads."""
         self._written.clear()
 
-    async def write(
+    def completed(
         self,
         pool: Object,
         before: Object,
         status: Status,
         conditions: list[Status],
         now: datetime,
-    ) -> Object:
-        """Write the status if it has changed, at the version that the decision used.
+    ) -> Status:
+        """The status with its conditions.
 
         `before` is the pool that the decision used, and `pool` its newest version: it may have been
         written since.
         """
-        key, generation = key_of(pool), pool["metadata"]["generation"]
-        known = before.get("status") or {}
-        status["observedGeneration"] = generation
-        status["conditions"] = date_conditions(conditions, conditions_of(known), generation, now)
+        known = conditions_of(before.get("status") or {})
+        generation = pool["metadata"]["generation"]
+        dated = date_conditions(conditions, known, generation, now)
+        return {**status, "observedGeneration": generation, "conditions": dated}
+
+    async def write(self, pool: Object, status: Status, now: datetime) -> Object:
+        """Write the status if it has changed, at the version that was read."""
+        key = key_of(pool)
         written = self._written.get(key)
         # abs(): after the clock is set back, these writes would stop until it catches up.
         quiet_too = written is None or abs(now - written) >= WRITE_QUIET
@@ -342,7 +346,6 @@ class PoolMetrics(Collector, Feature):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shown: dict[Key, _Shown] = {}
         self._decisions: Count[Key] = Count()
-        self._windows: Count[tuple[Key, Outcome]] = Count()
         self.decision_seconds = Histogram(
             "kotatsu_decision_seconds",
             "Time from when a pool was due until its decision was carried out.",
@@ -357,7 +360,6 @@ class PoolMetrics(Collector, Feature):
         self._shown[key] = _Shown(report.seen, report.decision, report.ledger, accepted)
         if accepted:
             self._decisions[key] += 1
-            self._windows.update((key, outcome) for outcome in report.decision.outcomes)
 
     def reset(self) -> None:
         """Drop the series of all pools: another operator decides on them."""
@@ -367,8 +369,6 @@ class PoolMetrics(Collector, Feature):
     def forget(self, key: Key) -> None:
         self._shown.pop(key, None)
         self._decisions.pop(key, None)
-        for outcome in Outcome:
-            self._windows.pop((key, outcome), None)
 
     def describe(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         return self._families({})
@@ -394,9 +394,10 @@ class PoolMetrics(Collector, Feature):
             "afterwards (late).",
             labels=(*_LABELS, "outcome"),
         )
-        for key in (key for key, what in shown.items() if what.accepted):
+        for key, what in ((key, what) for key, what in shown.items() if what.accepted):
             decisions.add_metric(key, self._decisions[key])
+            tally = what.decision.memory.windows
             for outcome in Outcome:
-                windows.add_metric((*key, outcome.value), self._windows[key, outcome])
+                windows.add_metric((*key, outcome.value), getattr(tally, outcome.value))
         yield decisions
         yield windows

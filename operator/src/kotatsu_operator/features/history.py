@@ -11,14 +11,12 @@ sleep, it is written once an hour, and an operator that ends forgets what was no
 """
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
-from kotatsu_operator.controller.accounts import Book
 from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
@@ -44,7 +42,7 @@ from kotatsu_operator.core.report.episodes import (
     read_record,
     record_field,
 )
-from kotatsu_operator.core.report.status import Status, read_ledger
+from kotatsu_operator.core.report.status import Status
 from kotatsu_operator.core.report.usage import NOTHING, Usage, Watched, read_usage, usage_field
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube.client import Kube
@@ -66,8 +64,6 @@ class History:
     """What the operator remembers of a history between two reconciles."""
 
     outbox: StoredHistory
-    ledger: Ledger
-    """What it had charged at the last reconcile."""
     pods: int = 0
     """Pods at the last reconcile."""
 
@@ -87,6 +83,8 @@ class Seen:
     now: datetime
     pods: int
     """Pods from scheduled until gone."""
+    before: Ledger
+    """At the last entry."""
     ledger: Ledger
     status: Mapping[str, Any]
     """The status as it was read."""
@@ -112,14 +110,15 @@ def cause_of(decision: Decision, override: Override | None, before: Cause | None
     return before or Cause(Why.OTHER)
 
 
-def recalled(status: Status, pods: int, now: datetime) -> tuple[History, timedelta | None]:
+def recalled(
+    status: Status, ledger: Ledger, pods: int, now: datetime
+) -> tuple[History, timedelta | None]:
     """The history as another process has left it in the status, and the time since."""
-    ledger = read_ledger(status)
     woken = instant(table(status.get("lastWake")).get("at"))
     outbox = read_outbox(status) or StoredHistory(since=now, woken=woken)
     # As in the ledger: pods that still exist have been there since the last entry.
     elapsed = None if ledger.at is None else max(now - ledger.at, timedelta())
-    return History(outbox, ledger, pods), elapsed
+    return History(outbox, pods), elapsed
 
 
 def entered(history: History, seen: Seen, decision: Decision, override: Override | None) -> History:
@@ -152,23 +151,16 @@ def _charged(history: History, seen: Seen) -> History:
 
     If the clock was set back to an earlier period, that period pays what is charged from now on.
     """
-    known, ledger = history.ledger, seen.ledger
-    # Without prices or with an invalid budget there are none, and the ledger may go on later.
-    if not (totals := ledger.totals):
-        return history
-    # Also what was closed by an entry after which the reconcile failed: `totals` has the newest.
-    for spent in (*ledger.ended[:-1], *totals):
+    known, ledger = seen.before, seen.ledger
+    for spent in (*ledger.ended, *ledger.totals[-1:]):
         begin, amount = spent.period_start, money_of(spent.accrued)
-        is_current = spent is totals[-1]
         if (spent.currency, begin) == (known.currency, known.period_start):
             amount -= money_of(known.accrued)
         elif known.period_start is not None and begin <= known.period_start:
-            if not is_current:
-                continue
             amount = Decimal(0)
         period = LedgerPeriod(spent.currency, begin)
-        history = _owing(history, period, amount, seen.now if is_current else begin)
-    return replace(history, ledger=ledger)
+        history = _owing(history, period, amount, begin if spent in ledger.ended else seen.now)
+    return history
 
 
 def _owing(history: History, period: LedgerPeriod, amount: Decimal, at: datetime) -> History:
@@ -276,50 +268,30 @@ async def append(kube: Kube, pool: Object, outbox: StoredHistory, usage: Usage) 
 
 
 class Histories(Feature):
-    """The histories between reconciles."""
+    """The history of each pool."""
 
-    def __init__(
-        self,
-        monotonic: Callable[[], float] | None = None,
-        *,
-        is_shown: bool = False,
-    ) -> None:
-        """`monotonic` measures time in seconds (by default, `now`).
-
-        With `is_shown` it reads the record of each pool once, for the features that show it.
-        """
-        self._book = Book[History](monotonic)
+    def __init__(self, *, is_shown: bool = False) -> None:
+        """With `is_shown` it reads the record of each pool once, for the features that show it."""
         self._is_shown = is_shown
         self._shown: set[Key] = set()
         self._failed: set[Key] = set()
-        self._watched = Book[Watched]()
 
     @classmethod
     def of(cls, setup: Setup) -> Self:
-        return cls(time.monotonic, is_shown=bool(setup.settings.console_port))
+        return cls(is_shown=bool(setup.settings.console_port))
 
     def status(self, turn: Turn, report: Report) -> Report:
         """Enter one reconcile; add the outbox."""
-        now, ledger, status = turn.now, turn.account.ledger, turn.status
+        now, account, status = turn.now, turn.account, turn.status
         there = sum(p.billed is not None and p.billed.gone_at is None for p in turn.pods)
-        history, elapsed = self._book.last(turn.pool, now) or recalled(status, there, now)
-        seen = Seen(now, there, ledger, status, elapsed)
-        history = entered(history, seen, report.decision, turn.spec.override)
-        self._book.enter(turn.pool, history, now)
-        self._look(turn, report)
-        return replace(report, status=joined(report.status, outbox_status(history.outbox)))
-
-    def _look(self, turn: Turn, report: Report) -> None:
-        """Note whether there were requests. Those of a Knative Service are not seen."""
-        pool, now, spec = turn.pool, turn.now, turn.spec
-        last = self._watched.last(pool, now)
-        watched = last[0] if last else Watched.begun(pool["metadata"]["uid"], now)
-        if spec.suspend or spec.target.scales_itself:
-            watched = watched.unseen(now)
-        else:
-            seen = report.seen
-            watched = watched.looked(turn.memory, seen.demand, now, woken=seen.woken)
-        self._watched.enter(pool, watched, now)
+        known, elapsed = turn.known.of(History), turn.elapsed
+        if known is None or elapsed is None:
+            known, elapsed = recalled(status, account.before, there, now)
+        seen = Seen(now, there, account.before, account.ledger, status, elapsed)
+        history = entered(known, seen, report.decision, turn.spec.override)
+        learned = report.learned.having(history, _looked(turn, report))
+        status = joined(report.status, outbox_status(history.outbox))
+        return replace(report, status=status, learned=learned)
 
     async def after(self, tools: Tools, turn: Turn, report: Report) -> After | None:
         """Write what waits to the WarmPoolHistory; the next status has it no more.
@@ -330,11 +302,10 @@ class Histories(Feature):
         is_warming = report.decision.memory.phase is Phase.WARMING
         read = None if is_warming else await self._read(tools.kube, turn.key)
         shown = None if read is None else After(history=read)
-        last = self._book.last(turn.pool, turn.now)
-        use = self._watched.last(turn.pool, turn.now)
-        if last is None or use is None:
+        history, watched = report.learned.of(History), report.learned.of(Watched)
+        if history is None or watched is None:
             return shown
-        outbox, watched = last[0].outbox, use[0]
+        outbox = history.outbox
         running, waiting = outbox.running, len(outbox.finished)
         is_woken = running is not None and running.cause.why is Why.REQUEST
         is_due = waiting and (running is None or (waiting >= BATCH and not is_woken))
@@ -348,9 +319,8 @@ class Histories(Feature):
             self._failed.add(turn.key)
             return After(turn.now + AGAIN, history=read)
         self._failed.discard(turn.key)
-        self._book.correct(turn.pool, last[0].having(finished=()))
-        self._watched.correct(turn.pool, watched.written(turn.now))
-        return After(history=written)
+        learned = history.having(finished=()), watched.written(turn.now)
+        return After(history=written, learned=learned)
 
     async def _read(self, kube: Kube, key: Key) -> Object | None:
         """What an earlier operator has written; once for each pool."""
@@ -367,13 +337,18 @@ class Histories(Feature):
         return found
 
     def forget(self, key: Key) -> None:
-        self._book.forget(key)
         self._failed.discard(key)
         self._shown.discard(key)
-        self._watched.forget(key)
 
     def reset(self) -> None:
-        """Drop all histories: another operator has led and has written to the status."""
-        self._book.reset()
+        """Read all records again: another operator has led and has written to them."""
         self._shown.clear()
-        self._watched.reset()
+
+
+def _looked(turn: Turn, report: Report) -> Watched:
+    """The use with one more look. The requests of a Knative Service are not seen."""
+    now, spec, seen = turn.now, turn.spec, report.seen
+    watched = turn.known.of(Watched) or Watched.begun(turn.pool["metadata"]["uid"], now)
+    if spec.suspend or spec.target.scales_itself:
+        return watched.unseen(now)
+    return watched.looked(turn.memory, seen.demand, now, woken=seen.woken)

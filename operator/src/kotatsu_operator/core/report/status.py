@@ -301,8 +301,16 @@ _QUIET = _NEVER_ALONE | {
 def worth_writing(new: Status, old: Mapping[str, Any], *, quiet_too: bool) -> bool:
     """Whether the new status differs enough from the old one to be written."""
     # A later time of the ledger is not written for itself: so a sleeping pool writes nothing.
-    quiet = _NEVER_ALONE if quiet_too else _QUIET
-    return not all(_same(value, old.get(name), name, quiet) for name, value in new.items())
+    return not _has(old, new, _NEVER_ALONE if quiet_too else _QUIET)
+
+
+def is_written(new: Status, there: Mapping[str, Any]) -> bool:
+    """Whether a status has all that was to be written to it."""
+    return _has(there, new, ())
+
+
+def _has(old: Mapping[str, Any], new: Status, quiet: Collection[str]) -> bool:
+    return all(_same(value, old.get(name), name, quiet) for name, value in new.items())
 
 
 def _same(new: Any, old: Any, name: str, quiet: Collection[str]) -> bool:
