@@ -21,7 +21,7 @@ from kotatsu_operator.kube.objects import KINDS, Object, ref, resource_of
 from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
 
-POOL = 16 * 1024
+POOL = 8 * 1024
 """Bytes that an activator needs for a WarmPool, beside its view: slices, listeners, series."""
 
 Mailbox = set[str]
