@@ -72,6 +72,23 @@ async def test_more_than_max_held_are_turned_away_at_once(activator):
     assert activator.count("kotatsu_activator_refused_total", reason="full") == 1
 
 
+async def test_in_a_namespace_that_is_too_large_the_held_and_the_new_get_the_reason(activator):
+    waiting = activator.hold()
+    await activator.held(1)
+    activator.view.retained.full["demo"] = "Pod"
+    activator.view.empty()
+    for answer in (await waiting, await activator.ask()):
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"objects of kind Pod" in answer
+    assert activator.count("kotatsu_activator_refused_total", reason="room") == 2
+
+
+async def test_a_probe_is_answered_there_as_before(activator):
+    activator.view.retained.full["demo"] = "Pod"
+    answer = await activator.ask(b"GET /healthz HTTP/1.1\r\nHost: voice\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_client_that_leaves_makes_room_for_another(activator):
     activator.hold_at_most(1)
     _, writer = await activator.send()

@@ -225,3 +225,46 @@ def test_ports_are_the_tcp_ports_with_their_targets(view):
     assert view.ports("unknown") == []
     tell(view, "Service", service("voice", {"port": 80, "targetPort": 8080}))
     assert view.ports("voice") == [Port("", 80, 8080)]
+
+
+# --- a namespace that is too large ---
+
+
+def test_all_is_dropped_but_the_pools_also_of_a_kind_whose_list_had_not_ended(view):
+    view.namespace = "demo"
+    listing(view, "WarmPool", warm_pool())
+    listing(view, "Service", service())
+    tell(view, "Deployment", deployment())
+    view.on_change("Pod")("PART", {"items": [pod("voice-1")]})
+    tell(view, "EndpointSlice", native_slice())
+    view.retained.full["demo"] = "Pod"
+    view.empty()
+    assert not any((view.services, view.pods, view.others, view.slices, view.scales))
+    assert list(view.pools) == ["voice"]
+    assert not view.is_synced
+    assert 0 < view.retained.bytes_of("demo") < 12_000
+
+
+def test_nothing_is_stored_there_but_pools(view):
+    view.namespace = "demo"
+    view.retained.full["demo"] = "Pod"
+    tell(view, "Pod", pod("voice-1"))
+    tell(view, "WarmPool", warm_pool())
+    assert (list(view.pods), list(view.pools)) == ([], ["voice"])
+
+
+def test_of_a_pool_that_was_never_accepted_less_is_kept_there(view):
+    view.namespace = "demo"
+    view.retained.full["demo"] = "WarmPool"
+    accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
+    tell(view, "WarmPool", warm_pool(), warm_pool("feed", status=accepted))
+    assert not view.pools["voice"].health_check_paths
+    assert view.pools["feed"].health_check_paths
+
+
+def test_a_deleted_pool_counts_until_its_clients_need_it_no_more(view):
+    tell(view, "WarmPool", warm_pool())
+    tell(view, "WarmPool", warm_pool(), change="DELETED")
+    assert view.retained.bytes_of("")
+    view.drop_pool("voice")
+    assert not view.retained.bytes_of("")

@@ -56,6 +56,30 @@ def test_the_newest_version_of_a_pool_is_kept_also_of_one_made_again(cache):
     assert cache.keep_pool(at(11, warm_pool(uid="new")))
 
 
+def test_of_the_pools_of_a_namespace_that_is_too_large_a_part_is_kept(cache):
+    schedule = [{"name": "day", "schedule": "0 9 * * *", "duration": "1h"}]
+    cache.keep_pool(at(9, warm_pool(windows=schedule, service="web", status=MINE)))
+    cache.retained.full[NAMESPACE] = "Pod"
+    cache.reduce(NAMESPACE)
+    cache.keep_pool(at(10, warm_pool("feed", windows=schedule)))
+    for name, more in (("voice", {"service": "web"}), ("feed", {})):
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        assert cache.pools[NAMESPACE, name]["spec"] == {"targetRef": target} | more
+    assert cache.pools[VOICE]["status"]
+    assert cache.is_reduced(NAMESPACE)
+
+
+def test_they_are_whole_again_once_they_are_listed_again(cache):
+    cache.retained.full[NAMESPACE] = "Pod"
+    cache.keep_pool(at(9, warm_pool(suspend=True, idleAfter="1m")))
+    assert not cache.keep_pool(at(8, warm_pool()))
+    cache.retained.full.clear()
+    assert cache.keep_pool(at(9, warm_pool(suspend=True, idleAfter="1m")))
+    assert cache.pools[VOICE]["spec"]["idleAfter"] == "1m"
+    assert not cache.is_reduced(NAMESPACE)
+    assert not cache.keep_pool(at(9, warm_pool()))
+
+
 def test_a_pool_in_another_namespace_does_not_share_its_targets_name(cache):
     elsewhere = warm_pool()
     elsewhere["metadata"]["namespace"] = "elsewhere"

@@ -8,7 +8,7 @@ from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.served import Served
 from kotatsu_operator.core.scope import Scope
-from tests.operator.cluster import eventually, namespace
+from tests.operator.cluster import VOICE, eventually, namespace, pod, warm_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -47,3 +47,49 @@ async def test_one_that_comes_into_use_while_the_operator_ends_is_left_to_the_ne
     with pytest.raises(asyncio.CancelledError):
         await running
     assert informer.entered_so_far == ["demo"]
+
+
+class Listed:
+    """An informer that lists at once, and says in which namespaces it does."""
+
+    def __init__(self):
+        self.there = set()
+
+    def enter(self, name):
+        self.there.add(name)
+
+    async def entered(self, _):
+        pass
+
+    async def leave(self, name):
+        self.there.discard(name)
+
+
+async def test_one_that_is_too_large_leaves_use_and_its_pools_are_listed_again_afterwards():
+    listed, touched = [], []
+
+    async def list_pools(name):
+        listed.append(name)
+
+    cache = Cache(Served(Scope("kotatsu")))
+    followed = Namespaces(cache, touched.append, list_pools)
+    cache.retained.on_change = followed.weighed
+    cache.tell(followed.see)
+    followed.listed_by(informer := Listed())
+    running = asyncio.create_task(followed.run())
+    followed.keep(namespace())
+    cache.keep_pool(warm_pool(idleAfter="1m"))
+    await eventually(lambda: followed.shows("demo"))
+
+    cache.retained.full["demo"] = "Pod"
+    followed.weighed("demo")
+    await eventually(lambda: not followed.shows("demo"))
+    assert informer.there == set()
+    assert not followed.keeps("Pod", pod("voice-1"))
+    assert touched[-1] == VOICE
+
+    cache.retained.full.clear()
+    followed.weighed("demo")
+    await eventually(lambda: followed.shows("demo"))
+    assert (informer.there, listed) == ({"demo"}, ["demo"])
+    running.cancel()
