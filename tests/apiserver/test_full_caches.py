@@ -27,16 +27,21 @@ from e2e.kit import pool, workload
 from kotatsu_operator.core.formats import parse_quantity
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
+    SERVICE_LABEL,
     SHARD_LABEL,
     pool_of_slice,
     shared_set,
 )
 from kotatsu_operator.kube.views import is_ours, slice_view
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.nightly, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.apiserver, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 STRAYS, REPLICAS, LABELS = 900, 1_400, 2_250
+SLICES, ENDPOINTS = 1_500, 1_000
 STARTS = ["first", "second"]
+HOLD = 300.0
+"""Seconds for which they have to live."""
+
 WITHIN = 120.0
 """Seconds for a program to read all that, on a machine that does much else."""
 
@@ -64,6 +69,30 @@ def fill(namespace: Namespace, count: int, **labels: str) -> None:
     admin.close()
 
 
+def fill_slices(namespace: Namespace) -> None:
+    """Make EndpointSlices of the Service of a pool, as large as they may be."""
+    path = f"apis/discovery.k8s.io/v1/namespaces/{namespace.namespace}/endpointslices"
+    admin = api.Api(namespace.plane.kubeconfig, timeout=60.0)
+
+    def make(number: int) -> None:
+        endpoints = [
+            {
+                "addresses": [f"10.{number % 250}.{at // 250}.{at % 250}"],
+                "conditions": {"ready": True},
+                "targetRef": {"kind": "Pod", "name": f"web-{number}-{at}", "uid": f"{number}-{at}"},
+            }
+            for at in range(ENDPOINTS)
+        ]
+        labels = {SERVICE_LABEL: "web"}
+        meta = {"name": f"web-{number}", "labels": labels}
+        obj = {"metadata": meta, "addressType": "IPv4", "endpoints": endpoints}
+        admin.change("POST", path, obj)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, range(SLICES)))
+    admin.close()
+
+
 class Places:
     """The namespace of the release, two that it serves, and one that it does not serve."""
 
@@ -86,6 +115,7 @@ def places(plane: Plane, make_namespace: Any) -> Places:
     made = Places(plane, make_namespace)
     fill(made.stray, STRAYS, **ACTIVATOR_LABELS, **{SHARD_LABEL: "0"})
     fill(made.full, REPLICAS, app="web")
+    fill_slices(made.full)
     return made
 
 
@@ -156,7 +186,7 @@ def is_woken(name: str, of: Namespace) -> bool:
 
 
 @pytest.mark.parametrize("start", STARTS)
-async def test_pods_with_thousands_of_labels_end_no_program(places: Places, start: str) -> None:
+async def test_objects_of_any_size_and_number_end_no_program(places: Places, start: str) -> None:
     """And a request in another namespace wakes its pool meanwhile."""
     home, file, other = places.name, places.plane.kubeconfig, places.other
     memory, uid = limit("kotatsu-activator-0"), f"uid-{start}"
@@ -167,6 +197,7 @@ async def test_pods_with_thousands_of_labels_end_no_program(places: Places, star
         KOTATSU_SERVE_UNLABELED="false",
         KOTATSU_CONSOLE_PORT="0",
         KOTATSU_RUNTIME="native",
+        KOTATSU_MEMORY=str(limit("kotatsu-operator")),
     )
     activator = Program(
         *(file, "kotatsu_operator.activator"),
@@ -187,7 +218,8 @@ async def test_pods_with_thousands_of_labels_end_no_program(places: Places, star
         with socket.create_connection(at) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
             await eventually("it is awake", lambda: is_woken(start, other), within=WITHIN)
-        await asyncio.sleep(5)
+        await asyncio.sleep(HOLD)
         assert operator.is_ready()
+        assert activator.is_ready()
         assert operator.peak < limit("kotatsu-operator")
         assert activator.peak < memory

@@ -132,6 +132,8 @@ def size_of(value: object) -> int:
             continue
         seen.add(id(part))
         total += sys.getsizeof(part)
+        if type(part) is str:  # most are
+            continue
         if isinstance(part, dict):
             rest += part.keys()
             rest += part.values()
