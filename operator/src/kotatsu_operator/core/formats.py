@@ -218,6 +218,11 @@ def format_amount(value: Decimal, currency: str = "") -> str:
     return f"{text} {currency}".rstrip()
 
 
+def money_of(cost: Decimal) -> Decimal:
+    """An amount exactly as the status writes it: with six decimals."""
+    return Decimal(f"{cost:.6f}")
+
+
 def amount(given: Any) -> Decimal | None:
     """A finite, non-negative amount; None for any other value."""
     if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):

@@ -20,7 +20,7 @@ from typing import Any, Self
 from kotatsu_operator.controller.feature import After, Feature, Report, Setup, Turn
 from kotatsu_operator.controller.target import Tools
 from kotatsu_operator.core.budget.ledger import Ledger
-from kotatsu_operator.core.formats import instant, table
+from kotatsu_operator.core.formats import instant, money_of, table
 from kotatsu_operator.core.pool.decision import Decision
 from kotatsu_operator.core.pool.memory import Outcome, Phase, Reason
 from kotatsu_operator.core.pool.spec import Override
@@ -36,7 +36,6 @@ from kotatsu_operator.core.report.episodes import (
     StoredHistory,
     Why,
     completed,
-    money_of,
     outbox_status,
     read_outbox,
     read_record,

@@ -178,6 +178,13 @@ def test_another_time_zone_moves_the_end_of_the_period_and_keeps_what_is_spent()
     assert (ledger.accrued, ledger.period_end) == (100, utc("2026-11-30T15:00"))
 
 
+def test_a_budget_that_pools_share_has_a_day_of_its_own():
+    shared = replace(DAILY, budget=replace(DAILY.budget, zone=TOKYO))
+    for spec in (shared, replace(shared, zone=ZoneInfo("Pacific/Kiritimati"))):
+        assert enter(Ledger(), "10:00", spec=spec).period_end == t("15:00")
+        assert enter(today("10:00", 5), "11:00", spec=spec).period_end == t("15:00")
+
+
 def test_a_ledger_from_before_there_were_periods_goes_on():
     ledger = enter(opened(accrued=100, period_end=None), "11:00", core())
     assert (ledger.accrued, ledger.period_end) == (160, END)

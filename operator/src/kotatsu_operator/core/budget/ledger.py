@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.prices import hourly
 from kotatsu_operator.core.calendar.wallclock import to_instant
+from kotatsu_operator.core.formats import money_of
 from kotatsu_operator.core.pool.spec import Period, PoolSpec, Prices
 
 
@@ -129,7 +130,8 @@ def accrue(
     current = _brought_up(ledger, known, spec, now, elapsed)
     rate = sum(staying.values(), Decimal(0))
     current = replace(current, rate=rate, pods=staying, limit=limit)
-    reached = limit is not None and current.accrued + spec.budget.beside >= limit
+    # As it is written: pools that share a limit reach it at the same sum.
+    reached = limit is not None and money_of(current.accrued) + spec.budget.beside >= limit
     return replace(current, exhausted_at=min(current.exhausted_at or now, now) if reached else None)
 
 
@@ -142,7 +144,7 @@ def _brought_up(
 ) -> Ledger:
     if ledger.at is None or ledger.period_start is None:
         return _begun(spec, now)
-    prices, zone = spec.platform.prices, spec.zone
+    prices, zone = spec.platform.prices, spec.budget.zone or spec.zone
     # The time of the last entry, on the clock as it is set now.
     entry = min(ledger.at, now) if elapsed is None else now - elapsed
     stretches = [_stretch(pod, ledger, prices, entry, now) for pod in pods]
@@ -166,7 +168,7 @@ def _brought_up(
 
 
 def _begun(spec: PoolSpec, now: datetime) -> Ledger:
-    end = period_at(spec.budget.period, spec.zone, now)[1]
+    end = period_at(spec.budget.period, spec.budget.zone or spec.zone, now)[1]
     return Ledger(
         spec.platform.prices.currency, now, at=now, period=spec.budget.period, period_end=end
     )

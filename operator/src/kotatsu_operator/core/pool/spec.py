@@ -169,6 +169,8 @@ class Budget:
     limit: Decimal | None = None
     period: Period = Period.MONTH
     on_exhausted: OnExhausted = OnExhausted.BLOCK_STARTS
+    zone: ZoneInfo | None = None
+    """That of the period; None: the pool's."""
     beside: Decimal = Decimal(0)
     """What other pools have spent of the same limit in this period."""
     shared: str = ""

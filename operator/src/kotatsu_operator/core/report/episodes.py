@@ -136,11 +136,6 @@ class StoredHistory:
         return self.earlier[0].begin if is_full else self.since
 
 
-def money_of(cost: Decimal) -> Decimal:
-    """An amount exactly as the status writes it: with six decimals."""
-    return Decimal(f"{cost:.6f}")
-
-
 def completed(record: StoredHistory, outbox: StoredHistory) -> StoredHistory:
     """A record with what a status holds. What the record has already is not added again.
 

@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Any
 
 from kotatsu_operator.core.budget.ledger import Ledger, Spent
+from kotatsu_operator.core.formats import money_of
 from kotatsu_operator.core.report.episodes import (
     NO_PERIOD,
     Counts,
@@ -21,7 +22,6 @@ from kotatsu_operator.core.report.episodes import (
     LedgerPeriod,
     StoredHistory,
     Why,
-    money_of,
     read_stored,
 )
 from kotatsu_operator.core.report.status import read_ledger
