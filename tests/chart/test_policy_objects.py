@@ -20,7 +20,7 @@ def test_the_page_of_rights_has_each_policy() -> None:
 def test_each_policy_is_bound_and_denies() -> None:
     chart = render("kotatsu")
     names = chart.names("ValidatingAdmissionPolicy")
-    assert len(names) == 9
+    assert len(names) == 10
     assert all(name.endswith("-here") for name in names)
     bindings = chart.of("ValidatingAdmissionPolicyBinding")
     assert sorted(binding["spec"]["policyName"] for binding in bindings) == names
@@ -63,15 +63,16 @@ def test_without_the_permission_to_patch_services_no_rule_of_the_operator_has_it
     assert ["KOTATSU_PATCH_SERVICES" in operator for operator in operators] == [False, True]
 
 
-def test_nothing_of_sets_is_there_before_they_are_enabled_which_needs_the_policies() -> None:
+def test_sets_that_are_not_enabled_have_no_rights_and_enabling_them_needs_the_policies() -> None:
     on, off = render("kotatsu", None, "--set=sets.enabled=true"), render("kotatsu")
     for kind, names in {
         "ClusterRole": {"kotatsu-operator-sets-here", "kotatsu-warmpoolsets-here"},
         "ClusterRoleBinding": {"kotatsu-operator-sets-here"},
-        rights.POLICIES[0]: {"kotatsu-sets-here", "kotatsu-membership-here"},
-        rights.POLICIES[1]: {"kotatsu-sets-here", "kotatsu-membership-here"},
+        rights.POLICIES[0]: {"kotatsu-sets-here"},
+        rights.POLICIES[1]: {"kotatsu-sets-here"},
     }.items():
         assert set(on.names(kind)) - set(off.names(kind)) == names
+        assert "kotatsu-membership-here" in off.names(kind) or "Policy" not in kind
     operators = [str(chart.one("Deployment", "kotatsu-operator")) for chart in (on, off)]
     assert ["KOTATSU_SETS" in operator for operator in operators] == [True, False]
     alone = ("--set=sets.enabled=true", "--set=admissionPolicies.enabled=false")
