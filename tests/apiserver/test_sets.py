@@ -281,7 +281,8 @@ async def test_the_budget_of_a_set_stops_its_pools_together_also_with_deleted_on
     await eventually(
         "spent", lambda: sets.condition("BudgetAvailable").get("reason") == "Exhausted", within=60
     )
-    assert float(sets.status()["cost"]["accrued"]) >= 15000
+    # What it spends in two looks beyond: two pods at most, and the status of the set after them.
+    assert 15000 <= float(sets.status()["cost"]["accrued"]) < 30000
     living = [float(p["status"]["cost"]["accrued"]) for p in pools(shop).values()]
     assert sum(living) < 15000
     late = deploy(shop, "late")

@@ -12,7 +12,7 @@ from kotatsu_operator.runtime.settings import OperatorSettings
 
 OURS = [
     *("Calendars", "Placeholders", "Feature", "Histories", "Knative", "Notices", "ParkedPods"),
-    "Feature",
+    "Members",
 ]
 """By name of the entry point. The console without a port and the sets do nothing by default."""
 

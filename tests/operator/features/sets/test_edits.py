@@ -6,15 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.features.sets import feature
 from kotatsu_operator.features.sets.feature import PoolSets
+from kotatsu_operator.kube.errors import ApiError
 from kotatsu_operator.kube.objects import WarmPool
 from tests.operator.cluster import deployment, eventually, served, service, warm_pool
 
@@ -26,7 +24,7 @@ def pool_set(generation, name="previews", **spec):
     return {"metadata": meta, "spec": {"namespaceSelector": {}, "template": template, **spec}}
 
 
-JANUARY, FEBRUARY = datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 2, 1, tzinfo=UTC)
+JANUARY = datetime(2030, 1, 1, tzinfo=UTC)
 
 OTHER = pool_set(1, "older", selector={"matchLabels": {"no": "such"}})
 """It is tried first, by its name."""
@@ -40,6 +38,7 @@ class Server:
         self.before_answer: list = []
         self.calls: list[tuple] = []
         self.statuses: defaultdict[str, dict] = defaultdict(lambda: {"selected": None})
+        self.refusals: list[Exception] = []
         self.specs: list[dict] = []
         """Of the pools that it has made."""
 
@@ -56,7 +55,12 @@ class Server:
             await self.before_answer.pop()()
         return obj
 
+    async def find(self, _kind, _scope):
+        return [pool_set(1), OTHER]
+
     async def offer(self, kind, obj, _manager):
+        if self.refusals:
+            raise self.refusals.pop()
         self.calls.append((kind, "apply", obj["spec"]["idleAfter"]))
         self.specs.append(obj["spec"])
         made = deepcopy(obj)
@@ -140,22 +144,37 @@ async def test_a_namespace_that_is_being_deleted_is_not_counted_any_more(monkeyp
         await eventually(lambda: server.statuses["previews"]["selected"] == 0)
 
 
-async def test_a_pool_that_is_deleted_while_it_is_reconciled_is_paid_once(monkeypatch):
+async def test_a_template_that_is_forbidden_once_is_tried_again(monkeypatch):
+    monkeypatch.setattr(feature, "AGAIN", 0.05)
+    monkeypatch.setattr(feature, "PAUSE", 0.05)
+    server, answered = Server(), asyncio.Event()
+
+    async def forbid():
+        server.before_answer += [answered.wait]
+        raise ApiError(403, "exceeded quota")
+
+    def accepted():
+        found = server.statuses["older"].get("conditions", ())  # it is tried first
+        return {c["type"]: c["status"] for c in found}.get("Accepted")
+
+    server.before_answer.append(forbid)
+    async with at_work(server):
+        await eventually(lambda: accepted() == "Unknown")
+        answered.set()
+        await eventually(lambda: (WarmPool, "apply", "1m") in server.calls)
+        await eventually(lambda: accepted() == "True")
+
+
+async def test_a_pool_that_a_quota_forbids_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr(feature, "AGAIN", 0.05)
     monkeypatch.setattr(feature, "PAUSE", 0.05)
     server = Server()
-    async with at_work(server) as (cache, _, sets):
-        server.events.put_nowait(pool_set(2, budget={"limit": "100", "period": "Month"}))
-        await eventually(lambda: server.statuses["previews"].get("cost"))
-        key, pool = ("demo", "voice"), cache.pools["demo", "voice"]
-        ledger = Ledger("JPY", JANUARY, Decimal(20), period_end=FEBRUARY)
-        turn, report = SimpleNamespace(key=key, pool=pool), SimpleNamespace(ledger=ledger)
-        sets.status(turn, report)
-        cache.forget_pool(key)
-        sets.status(turn, report)
-        await eventually(lambda: key in cache.pools)  # made again
-        sets.status(turn, report)
-        await asyncio.sleep(0.2)
-        assert server.statuses["previews"]["cost"]["accrued"] == "20"
+    server.refusals.append(ApiError(403, "exceeded quota"))
+    async with at_work(server):
+        await eventually(lambda: server.statuses["previews"].get("refusals"))
+        assert server.statuses["previews"]["refusals"][0]["reason"] == "Forbidden"
+        await eventually(lambda: not server.statuses["previews"].get("refusals"))
+    assert len(server.specs) == 1
 
 
 async def test_a_workload_that_gets_a_disk_gets_a_maximum():

@@ -2,13 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.pool.spec import Budget
-from kotatsu_operator.core.poolset.spec import PoolSet
 from kotatsu_operator.core.poolset.wanted import Refused, Wanted
 from kotatsu_operator.features.sets.purse import Purse
 from kotatsu_operator.features.sets.status import Seen, member_of, set_status, visited
@@ -19,7 +17,8 @@ MAY, JUNE = datetime(2030, 5, 1, tzinfo=UTC), datetime(2030, 6, 1, tzinfo=UTC)
 
 def pool(name="web", phase="Asleep", *conditions, **status):
     owner = {"kind": "WarmPoolSet", "name": "previews"}
-    meta = {"namespace": "shop", "name": name, "labels": {"kotatsu.dev/set": "previews"}}
+    labels = {"kotatsu.dev/set": "previews"}
+    meta = {"namespace": "shop", "name": name, "uid": name, "labels": labels}
     meta["ownerReferences"] = [owner]
     return {"metadata": meta, "status": {"phase": phase, "conditions": list(conditions), **status}}
 
@@ -28,15 +27,22 @@ def condition(kind, reason, message=""):
     return {"type": kind, "status": "False", "reason": reason, "message": message}
 
 
-def seen(*pools, by=None, spent=0, found=(), failed=(), why="", currency="JPY"):
-    by = by or PoolSet(
-        "previews", "u", ("", "previews"), {}, None, {}, {}, {}, budget=Budget(Decimal(50))
-    )
-    purse = Purse()
-    purse.turn(by.budget or Budget(), ZoneInfo("UTC"), NOW)
-    purse.enter(("shop", "web"), Ledger(currency, MAY, Decimal(spent), period_end=JUNE))
+def seen(
+    *pools,
+    limit=50,
+    spent=0,
+    found=(),
+    failed=(),
+    why="",
+    forbidden="",
+    currency="JPY",
+):
+    purse = Purse(currency) if limit else None
+    if purse:
+        purse.turn(Budget(Decimal(limit)), NOW)
+        purse.enter("web", Ledger(currency, MAY, Decimal(spent), period_end=JUNE), NOW)
     members = {("shop", one["metadata"]["name"]): member_of(one) for one in pools}
-    return Seen("previews", None if why else by, why, purse, members, found, failed)
+    return Seen("previews", why, forbidden, purse, members, found, failed)
 
 
 def conditions(status):
@@ -104,16 +110,25 @@ def test_a_condition_does_not_change_with_each_amount_that_is_spent():
 
 
 def test_a_set_without_a_budget_has_no_cost():
-    by = PoolSet("previews", "u", ("", "previews"), {}, None, {}, {}, {})
-    status = set_status(seen(pool(), by=by))
+    status = set_status(seen(pool(), limit=0))
     assert status["cost"] is None
     assert "BudgetAvailable" not in conditions(status)
 
 
-def test_a_set_that_is_not_accepted_says_why_and_nothing_else():
-    assert conditions(set_status(seen(why="spec.template: no"))) == {
-        "Accepted": ("False", "InvalidSpec")
+def test_a_set_that_is_not_accepted_says_why_and_keeps_its_last_budget():
+    status = set_status(seen(why="spec.template: no", spent=50))
+    assert conditions(status) == {
+        "Accepted": ("False", "InvalidSpec"),
+        "BudgetAvailable": ("False", "Exhausted"),
     }
+    assert status["cost"]["accrued"] == "50.000000"
+
+
+def test_a_set_whose_template_a_quota_forbids_now_says_that_it_is_tried_again():
+    status = set_status(seen(forbidden="spec.template: exceeded quota"))
+    (accepted,) = [c for c in status["conditions"] if c["type"] == "Accepted"]
+    assert (accepted["status"], accepted["reason"]) == ("Unknown", "Forbidden")
+    assert accepted["message"] == "spec.template: exceeded quota; this is tried again"
 
 
 @pytest.mark.parametrize("name", [("previews", "other"), ("other", "previews")])

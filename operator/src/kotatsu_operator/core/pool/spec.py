@@ -176,14 +176,14 @@ class Budget:
     shared: str = ""
     """What has the limit, if several pools share it; empty for the pool's own."""
 
-    def shared_with(self, own: Decimal | None, beside: Decimal, what: str) -> "Budget":
-        """This limit for a pool of several; `own` is the one that the pool says.
+    def beside_own(self, own: Decimal | None) -> "Budget":
+        """This shared limit for a pool that says one of its `own`.
 
         If its owner has raised that, the difference counts as spent.
         """
         limit = self.limit or Decimal(0)
-        spent = beside + max((own or limit) - limit, Decimal(0))
-        return replace(self, limit=own or limit, beside=spent, shared=what)
+        spent = self.beside + max((own or limit) - limit, Decimal(0))
+        return replace(self, limit=own or limit, beside=spent)
 
 
 @dataclass(frozen=True)

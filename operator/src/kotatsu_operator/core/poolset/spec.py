@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import amount, choice, parse_duration, table, text
 from kotatsu_operator.core.objects import Object, is_selector, selector_view, selects
 from kotatsu_operator.core.pool.parse import SpecError
@@ -82,7 +84,7 @@ def read_set(obj: Object) -> PoolSet:
         raise SpecError(f"spec.template.metadata has no field {min(unknown)}: remove it")
     order, names = _order(given.pop("dependsOn", None))
     workloads = spec.get("selector")
-    budget = _budget(spec.get("budget"))
+    budget = _budget(spec.get("budget"), given.get("timeZone"))
     if budget is not None:
         if "budget" in given:
             raise SpecError("spec.budget limits all pools: remove spec.template.spec.budget")
@@ -127,7 +129,7 @@ def _texts(given: Any, where: str) -> Mapping[str, str]:
     return {name: value for name, value in found.items() if not name.startswith("kotatsu.dev/")}
 
 
-def _budget(given: Any) -> Budget | None:
+def _budget(given: Any, zone: Any) -> Budget | None:
     if not given:
         return None
     limit = amount(table(given).get("limit"))
@@ -140,7 +142,8 @@ def _budget(given: Any) -> Budget | None:
             f"spec.budget.{'onExhausted' if period else 'period'} has no such value: see the "
             "reference of WarmPoolSet"
         )
-    return Budget(limit, period, action)
+    # Another value than a name of a zone is refused with the template.
+    return Budget(limit, period, action, ZoneInfo(zone if text(zone) in zones() else "UTC"))
 
 
 def _duration(given: str) -> timedelta:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from kotatsu_operator.core.budget.ledger import Ledger
+from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.formats import (
+    amount,
     choice,
     conditions_of,
     count,
@@ -36,7 +39,7 @@ from kotatsu_operator.core.pool.memory import (
     changed,
 )
 from kotatsu_operator.core.pool.news import Transition
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import Budget, PoolSpec
 from kotatsu_operator.core.schema import MOST_ITEMS, Form, Schema, joined, several
 
 if TYPE_CHECKING:
@@ -98,6 +101,12 @@ _MEMORY = Schema(
     },
 )
 _TRANSITION = Schema(Transition)
+
+
+def _zone(given: Any) -> ZoneInfo | None:
+    return ZoneInfo(given) if isinstance(given, str) and given in zones() else None
+
+
 _LEDGER = Schema(
     Ledger,
     but=("rate", "limit", "forecast", "ended", "pods"),
@@ -111,6 +120,14 @@ _LEDGER = Schema(
     period_end="internal.cost.periodEnd",
     exhausted_at="internal.cost.exhaustedAt",
     previous="internal.cost.previous",
+)
+
+_SHARED = Schema(
+    Budget,
+    but=("shared",),
+    forms={"limit": Form(amount, str), "zone": Form(_zone, str)},
+    zone="timeZone",
+    beside="gone",
 )
 
 
@@ -210,6 +227,22 @@ def read_ledger(status: Mapping[str, Any]) -> Ledger:
     return Ledger(**_LEDGER.values(status))
 
 
+def shared_status(budget: Budget | None) -> Status:
+    """The part of a status with the budget of the set; `beside` is what deleted pools had spent."""
+    return {"internal": {"set": None if budget is None else _SHARED.write(budget)}}
+
+
+def read_shared(status: Mapping[str, Any]) -> Budget | None:
+    """The budget of a pool's set, as it was when the pool was decided on last; None for none."""
+    if stored := internal(status).get("set"):
+        return _SHARED.read(stored)
+    ledger, limit = read_ledger(status), amount(table(status.get("cost")).get("limit"))
+    if ledger.exhausted_at is None or limit is None:
+        return None
+    # Statuses did not have it once. What deleted pools had spent is not known, but was enough.
+    return Budget(limit, ledger.period, beside=limit)
+
+
 def books_status(spec: PoolSpec, seen: Observation, memory: Memory, ledger: Ledger) -> Status:
     """The status of a rejected pool on which the operator must not act."""
     known = memory_status(memory, spec)
@@ -270,8 +303,8 @@ def _text(coming: Transition, zone: tzinfo) -> str:
     return f"{_DOES[coming.kind]} {at:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
-_STAYS = ("cost", "history", "version")
-"""What a status keeps of a pool that is not served any more: what it has cost."""
+_STAYS = ("cost", "history", "set", "version")
+"""What a status keeps of a pool that is not served any more: what it has cost, and may cost."""
 
 
 def left_status(status: Mapping[str, Any]) -> Status:
@@ -282,7 +315,7 @@ def left_status(status: Mapping[str, Any]) -> Status:
     return {name: None for name in status if name not in _STAYS} | {"internal": inner}
 
 
-_NEVER_ALONE = frozenset({"internal.cost.at", "internal.history"})
+_NEVER_ALONE = frozenset({"internal.cost.at", "internal.history", "internal.set.gone"})
 """Fields that are written only together with others: a pool that sleeps writes nothing."""
 
 _QUIET = _NEVER_ALONE | {
@@ -294,6 +327,7 @@ _QUIET = _NEVER_ALONE | {
     "cost.ratePerHour",
     "cost.forecast",
     "cost.text",
+    "internal.spent",
 }
 """Fields that change all the time: changes of these alone are written once a minute."""
 

@@ -8,25 +8,23 @@ is polled. All else follows from the pools: the operator decides on them as on a
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
-from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from kotatsu_operator.controller.cache import Cache
-from kotatsu_operator.controller.feature import Feature, Report, Setup, Turn
+from kotatsu_operator.controller.feature import Setup, Turn
 from kotatsu_operator.controller.namespaces import Namespaces
 from kotatsu_operator.controller.pages import Pages
 from kotatsu_operator.controller.report import WRITE_QUIET
-from kotatsu_operator.core.calendar.wallclock import zones
 from kotatsu_operator.core.exposition import GAUGE_NAMES, Silence, count_of, find_gauge
-from kotatsu_operator.core.formats import conditions_of, table, text
+from kotatsu_operator.core.formats import conditions_of, table
 from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.pool.parse import SpecError, parse
 from kotatsu_operator.core.pool.proposal import gauge_pages, metric_field
-from kotatsu_operator.core.pool.spec import InFlightMetric, RouteMode
+from kotatsu_operator.core.pool.spec import Budget, InFlightMetric, RouteMode
 from kotatsu_operator.core.poolset.spec import PoolSet, is_of, read_set
 from kotatsu_operator.core.poolset.wanted import (
     Made,
@@ -39,12 +37,13 @@ from kotatsu_operator.core.poolset.wanted import (
 )
 from kotatsu_operator.core.protocol import SET_HASH
 from kotatsu_operator.core.report.conditions import date_conditions
-from kotatsu_operator.core.report.status import read_ledger, worth_writing
+from kotatsu_operator.core.report.status import read_shared, worth_writing
+from kotatsu_operator.features.sets.members import Members
 from kotatsu_operator.features.sets.purse import Purse
-from kotatsu_operator.features.sets.status import Member, Seen, member_of, set_status, visited
+from kotatsu_operator.features.sets.status import Seen, set_status, visited
 from kotatsu_operator.kube.client import Kube
 from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError, Unreachable
-from kotatsu_operator.kube.informer import Feed, Informer
+from kotatsu_operator.kube.informer import CLUSTER, Feed, Informer, until_listed
 from kotatsu_operator.kube.objects import (
     Key,
     Object,
@@ -64,16 +63,19 @@ MANAGER = "kotatsu-sets"
 AT_ONCE = 8
 """Namespaces that are settled at once."""
 
-AGAIN = 5.0
-"""Seconds until a namespace is settled again in which a call has failed."""
+AGAIN, AGAIN_AT_MOST = 5.0, 60.0
+"""Seconds until a namespace is settled again in which a call has failed; after each further failure
+twice as many."""
 
 PAUSE = 5.0
 """Seconds between two writes of the statuses that have changed."""
 
 STATES = ("asleep", "awake", "refused", "unused")
 
-_REJECTED = (400, 403, 422)
-"""How the API server answers for a field, a policy or a quota."""
+_FINAL = (400, 422)
+"""How the API server answers for a field: only an edit helps."""
+_FORBIDDEN = 403
+"""How it answers for a quota, a policy or a webhook, which may allow the same later."""
 
 
 def set_metric(registry: CollectorRegistry) -> Gauge:
@@ -95,9 +97,12 @@ class Known:
     """None while it is not accepted."""
     why: str = ""
     """Why it is not."""
+    forbidden: str = ""
+    """Why the API server has not judged its template yet."""
     checked: int = 0
-    """The generation whose template the API server has checked."""
-    purse: Purse = field(default_factory=Purse)
+    """The generation whose template the API server has judged."""
+    budget: Budget | None = None
+    """That of the last generation that this process has accepted; None for none yet."""
     written: datetime | None = None
     shown: Mapping[str, Any] | None = None
     """The status as this process wrote it last. The answer to that write may have a newer spec than
@@ -107,37 +112,26 @@ class Known:
     def generation(self) -> int:
         return int(self.obj["metadata"]["generation"])
 
-    @property
-    def has_budget(self) -> bool:
-        return self.by is not None and self.by.budget is not None
-
     def is_same(self, obj: Object) -> bool:
         """Whether this is the same version of the same set, but for its status."""
         parts = ("uid", "generation", "labels")
         return all(self.obj["metadata"].get(part) == obj["metadata"].get(part) for part in parts)
 
-    def turn(self, now: datetime, currency: str | None = None) -> bool:
-        """Begin a new period of the budget if it is time; returns whether it was."""
-        if self.by is None or self.by.budget is None:
-            return False
-        name = text(self.by.template.get("timeZone"), "UTC")
-        zone = ZoneInfo(name if name in zones() else "UTC")
-        return self.purse.turn(self.by.budget, zone, now, currency)
 
-
-class PoolSets(Feature):
+class PoolSets(Members):
     """The sets of an install, and their pools."""
 
     _kube: Kube
     _used: Namespaces
-    _cache: Cache
-    _touch: Callable[[Key], None]
     _again: Callable[[], None]
 
-    def __init__(self, registry: CollectorRegistry, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+    def __init__(
+        self, registry: CollectorRegistry, clock: Callable[[], datetime], currency: str = ""
+    ) -> None:
+        super().__init__(clock, currency)
         self._known: dict[str, Known] = {}
-        self._members: dict[Key, Member] = {}
+        self._leads = False
+        """Whether this operator has listed the sets since it leads."""
         self._found: dict[str, Wanted] = {}
         """What the sets want, by namespace, when it was settled last."""
         self._failed: dict[Key, tuple[str, Refused]] = {}
@@ -148,6 +142,8 @@ class PoolSets(Feature):
         """Those that are settled now."""
         self._later: set[str] = set()
         """Those that are tried again after a while."""
+        self._pauses: dict[str, float] = {}
+        """After how many seconds, of those that have failed."""
         self._work = asyncio.Event()
         self._synced = asyncio.Event()
         self._stale: set[str] = set()
@@ -156,8 +152,13 @@ class PoolSets(Feature):
         self._pools = set_metric(registry)
 
     @classmethod
-    def of(cls, setup: Setup) -> Feature | Self:
-        return cls(setup.registry, setup.clock) if setup.settings.sets else Feature()
+    def of(cls, setup: Setup) -> Members | Self:
+        clock, currency = setup.clock, setup.settings.prices.currency
+        return (
+            cls(setup.registry, clock, currency)
+            if setup.settings.sets
+            else Members(clock, currency)
+        )
 
     # --- the hooks ---
 
@@ -175,59 +176,32 @@ class PoolSets(Feature):
             self._synced.set()
 
     def observe(self, key: Key, pool: Object | None) -> None:
-        before = self._members.pop(key, None)
-        member = None if pool is None else member_of(pool)
-        if before is not None and (member is None or member.of != before.of):
-            self._stale.add(before.of)
-            if (known := self._known.get(before.of)) is not None:
-                known.purse.leave(key)
-        if member is not None and pool is not None:
-            self._members[key] = member
-            self._stale.add(member.of)
-            if (known := self._known.get(member.of)) is not None and known.has_budget:
-                known.purse.enter(key, read_ledger(table(pool.get("status"))))
+        before = self._members.get(key)
+        super().observe(key, pool)
+        member = self._members.get(key)
+        self._stale.update(one.of for one in (before, member) if one is not None)
         if not (before and member):
             self._enqueue(key[0])
 
     def prepare(self, turn: Turn) -> Turn:
-        """Add what the other pools of the set have spent, and whether the pool is used."""
-        known = self._known.get(poolset_of(turn.pool))
-        if known is None or known.by is None:
+        """Add the budget of the set, and whether the pool is used."""
+        turn, known = super().prepare(turn), self._known.get(poolset_of(turn.pool))
+        after = None if known is None or known.by is None else known.by.unused_after
+        if after is None or turn.refused is not None:
             return turn
-        by, spec = known.by, turn.spec
-        if by.budget is not None:
-            if known.turn(turn.now, spec.platform.prices.currency):
-                self._enter_all(known)
-            budget = by.budget.shared_with(
-                spec.budget.limit, known.purse.beside(turn.key), f"WarmPoolSet {by.name}"
-            )
-            turn = replace(turn, target=replace(turn.target, spec=replace(spec, budget=budget)))
-        if by.unused_after is None or turn.refused is not None:
-            return turn
-        said = visited(turn.pool, by.unused_after, turn.now)
+        said = visited(turn.pool, after, turn.now)
         return replace(turn, further=(*turn.further, said))
 
-    def status(self, turn: Turn, report: Report) -> Report:
-        """Add the cost of a pool to that of its set; once the budget is spent, all pools follow."""
-        known = self._known.get(poolset_of(turn.pool))
-        budget = None if known is None or known.by is None else known.by.budget
-        if self._cache.uid_of(turn.key) != turn.pool["metadata"]["uid"]:
-            return report  # deleted meanwhile, and counted as such
-        if known is not None and budget is not None and (limit := budget.limit) is not None:
-            before = known.purse.total
-            known.purse.enter(turn.key, report.ledger)
-            if (before < limit) != (known.purse.total < limit):
-                for key, member in self._members.items():
-                    if member.of == known.obj["metadata"]["name"]:
-                        self._touch(key)
-        return report
+    def reset(self) -> None:
+        super().reset()
+        self._leads = False
+        for known in self._known.values():
+            known.written = known.shown = None
 
     async def run(self, touch: Callable[[Key], None]) -> None:  # noqa: ARG002
         """Settle what is queued, and write the statuses of the sets, until cancelled."""
         await self._synced.wait()
-        self._stale.update(self._known)
-        for known in self._known.values():
-            self._begin(known)
+        await until_listed("WarmPoolSets", self._begin)
         for namespace in self._cache.served.known:
             self._enqueue(namespace)
         try:
@@ -254,34 +228,68 @@ class PoolSets(Feature):
         if known is not None and known.is_same(obj):
             known.obj = obj
             return ()
-        is_edited = known is not None and known.obj["metadata"]["uid"] == obj["metadata"]["uid"]
-        purse = known.purse if known is not None and is_edited else Purse()
-        known = self._known[name] = Known(obj, purse=purse)
+        if known is not None and known.obj["metadata"]["uid"] != obj["metadata"]["uid"]:
+            del self._known[name]
+            self._purses.pop(name, None)
+        known = self._known.setdefault(name, Known(obj))
+        known.obj, known.checked = obj, 0
         try:
-            known.by, known.why = read_set(obj), ""
+            known.by, why = read_set(obj), ""
         except SpecError as error:
-            known.by, known.why = None, str(error)
-        self._begin(known)
+            known.by, why = None, str(error)
+        self._judge(known, why)
         self._follow()
         return (name,)
 
     def _forget(self, key: Key) -> Iterable[str]:
         if self._known.pop(key[1], None) is not None:
+            self._purses.pop(key[1], None)
             for state in STATES:
                 self._pools.labels(key[1], state).set(0)
             self._follow()
         return ()
 
-    def _begin(self, known: Known) -> None:
-        known.turn(self._clock())
-        self._enter_all(known)
+    async def _begin(self) -> None:
+        """Take over what the last leader has written, of which the watch may lack the end."""
+        for obj in await self._kube.find(WarmPoolSet, CLUSTER):
+            self._keep(obj)
+        self._leads = True
+        for of, purse in self._purses.items():
+            self._recall(of, purse, self._clock())
+        self._stale.update(self._known)
 
-    def _enter_all(self, known: Known) -> None:
-        """Count what the pools of a set have spent, also those that are deleted."""
+    def _judge(self, known: Known, why: str, *, is_accepted: bool = False) -> None:
+        """Note whether a set is accepted; its pools then have its budget, or keep the last one."""
+        of, is_new = known.obj["metadata"]["name"], known.why != why
+        known.why, known.forbidden = why, ""
+        if why:
+            known.by = None
+        elif is_accepted and known.by is not None:
+            known.budget = known.by.budget or Budget()
         for key, member in self._members.items():
-            if member.of == known.obj["metadata"]["name"]:
-                known.purse.enter(key, read_ledger(table(self._cache.pools[key].get("status"))))
-        known.purse.recall(table(known.obj.get("status")))
+            if member.of == of and (is_new or self._lacks(known.budget, key)):
+                self._touch(key)
+        self._stale.add(of)
+
+    def _lacks(self, budget: Budget | None, key: Key) -> bool:
+        """Whether the status of a pool has another budget."""
+        there = read_shared(table(self._cache.pools[key].get("status"))) or Budget()
+        return budget is not None and replace(there, beside=budget.beside) != budget
+
+    def _budget(self, of: str, turn: Turn) -> Budget | None:
+        """The budget of the last generation that was accepted."""
+        if (known := self._known.get(of)) is None:
+            return super()._budget(of, turn)
+        why = ", which is not accepted now," if known.why else ""
+        if known.budget is None:
+            return self._last(of, turn, why)
+        return replace(known.budget, shared=f"WarmPoolSet {of}{why}")
+
+    def _recall(self, of: str, purse: Purse, now: datetime) -> None:
+        if self._leads and (known := self._known.get(of)) is not None:
+            purse.recall(table(known.obj.get("status")), now)
+        else:
+            super()._recall(of, purse, now)
 
     def _follow(self) -> None:
         """Follow a change of a set: other namespaces may be in use, and want other pools."""
@@ -313,16 +321,20 @@ class PoolSets(Feature):
                 continue
             del self._queue[namespace]
             self._busy.add(namespace)
-            if not await self._is_settled(namespace) and namespace not in self._later:
+            if await self._is_settled(namespace):
+                self._pauses.pop(namespace, None)
+            elif namespace not in self._later:
+                pause = min(self._pauses.get(namespace, AGAIN / 2) * 2, AGAIN_AT_MOST)
+                self._pauses[namespace] = pause
                 self._later.add(namespace)
-                asyncio.get_running_loop().call_later(AGAIN, self._try_again, namespace)
+                asyncio.get_running_loop().call_later(pause, self._try_again, namespace)
             self._busy.discard(namespace)
             self._work.set()
 
     async def _is_settled(self, namespace: str) -> bool:
         """Settle a namespace; whether that has succeeded."""
         try:
-            await self._settle(namespace)
+            return await self._settle(namespace)
         except (ConflictError, NotFoundError, *Unreachable) as error:
             log.warning("cannot settle the WarmPools of %s: %s", namespace, error)
             return False
@@ -330,21 +342,24 @@ class PoolSets(Feature):
             # An unforeseen error of one namespace must not end the operator.
             log.exception("cannot settle the WarmPools of %s", namespace)
             return False
-        return True
 
     def _try_again(self, namespace: str) -> None:
         self._later.discard(namespace)
         self._enqueue(namespace)
 
-    async def _settle(self, namespace: str) -> None:
-        """Make, change and delete pools in one namespace, until they are what the sets want."""
+    async def _settle(self, namespace: str) -> bool:
+        """Make, change and delete pools in one namespace, until they are what the sets want.
+
+        Returns whether nothing was forbidden: that may be allowed later.
+        """
         served = self._cache.served
         if not served.serves(namespace) or (
             self._uses(namespace) and not self._used.lists(namespace)
         ):
             # It is queued again when it is listed.
             self._stale.update(self._found.pop(namespace, Wanted()).selected)
-            return
+            return True
+        is_allowed = True
         here, sets, judged = served.known[namespace], list[PoolSet](), dict[str, PoolSet]()
         for by in self._sets():
             if not by.has(namespace, here):
@@ -352,6 +367,9 @@ class PoolSets(Feature):
             elif await self._accepts(by):
                 judged[by.name] = by
                 sets.append(by)
+            else:
+                known = self._known.get(by.name)
+                is_allowed = is_allowed and not (known and known.forbidden)
         found = wanted(self._place(namespace, sets))
         before = self._found.pop(namespace, Wanted())
         if found != Wanted():
@@ -361,6 +379,7 @@ class PoolSets(Feature):
                 self._failed.pop((namespace, name), None)
             else:
                 self._failed[namespace, name] = made.by.name, refused
+                is_allowed = is_allowed and refused.reason != "Forbidden"
         for key in self._cache.pools.having(("namespace", namespace)):
             member = self._members.get(key)
             known = None if member is None else self._known.get(member.of)
@@ -372,6 +391,7 @@ class PoolSets(Feature):
                 self._failed.pop(key, None)
                 await self._kube.delete(WarmPool, *key)
         self._stale.update(found.selected, before.selected)
+        return is_allowed
 
     def _place(self, namespace: str, sets: list[PoolSet]) -> Place:
         cache = self._cache
@@ -398,22 +418,31 @@ class PoolSets(Feature):
         if known is None or known.by is not by:
             return False
         if known.checked == known.generation:
-            return True
+            return not known.why
         home = self._cache.served.scope.home
         pattern = Made(by, home, by.name, Workload("Deployment", by.name, {}, {}), by.name)
         manifest, generation = pattern.manifest(self._cache.scaled, {}), known.generation
         manifest["metadata"]["generateName"] = f"{manifest['metadata'].pop('name')}-"
+        why, forbidden = "", ""
         try:
             parse((await self._kube.judged(WarmPool, manifest))["spec"])
         except SpecError as error:
-            known.by, known.why = None, f"spec.template: {error}"
+            why = f"spec.template: {error}"
         except ApiError as error:
-            if error.code not in _REJECTED:
+            why = f"spec.template: {error}"
+            if error.code == _FORBIDDEN:
+                why, forbidden = "", why
+            elif error.code not in _FINAL:
                 raise
-            known.by, known.why = None, f"spec.template: {error}"
+        if known.by is not by:
+            return False  # edited meanwhile
+        if forbidden:
+            known.forbidden = forbidden
+            self._stale.add(by.name)
+            return False
         known.checked = generation
-        self._stale.add(by.name)
-        return known.by is by
+        self._judge(known, why, is_accepted=not why)
+        return not why
 
     async def _make(self, made: Made) -> Refused | None:
         """Make a pool, or change it; returns why that is impossible."""
@@ -429,7 +458,9 @@ class PoolSets(Feature):
         except ConflictError as error:
             return made.refused("Conflict", str(error))
         except ApiError as error:
-            if error.code not in _REJECTED:
+            if error.code == _FORBIDDEN:
+                return made.refused("Forbidden", str(error))
+            if error.code not in _FINAL:
                 raise
             return made.refused("Rejected", str(error))
         if self._cache.keep_pool(pool):  # the watch shows it too late: an echo touches nothing
@@ -500,7 +531,14 @@ class PoolSets(Feature):
         members = {key: one for key, one in self._members.items() if one.of == name}
         failed = [refused for of, refused in self._failed.values() if of == name]
         found = list(self._found.values())
-        status = set_status(Seen(name, known.by, known.why, known.purse, members, found, failed))
+        purse = self._purses.get(name)
+        if known.budget is not None:
+            has_limit = known.budget.limit is not None
+            purse = self._purse(name, known.budget, now) if has_limit else None
+        seen = Seen(name, known.why, known.forbidden, purse, members, found, failed)
+        status = set_status(seen)
+        if known.budget is None and purse is None:  # it may have one: what is written stays
+            del status["cost"], status["internal"]
         status["observedGeneration"] = known.generation
         status["conditions"] = date_conditions(
             status["conditions"], conditions_of(before), known.generation, now

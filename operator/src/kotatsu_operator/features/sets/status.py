@@ -20,7 +20,6 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.objects import Object, poolset_of
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.core.poolset.spec import PoolSet
 from kotatsu_operator.core.poolset.wanted import Refused, Wanted
 from kotatsu_operator.core.report.conditions import budget_condition, condition
 from kotatsu_operator.core.report.status import Status
@@ -34,6 +33,7 @@ MOST_NAMED = 20
 class Member:
     """What a set says of one of its pools."""
 
+    uid: str
     of: str
     """The set."""
     phase: Phase | None
@@ -51,6 +51,7 @@ def member_of(pool: Object) -> Member | None:
     conditions, cost = conditions_of(status), table(status.get("cost"))
     accepted = conditions.get("Accepted", {})
     return Member(
+        text(pool["metadata"].get("uid")),
         of,
         choice(Phase, status.get("phase"), None),
         (text(accepted.get("reason")), text(accepted.get("message")))
@@ -77,11 +78,12 @@ class Seen:
     """All that the status of a set is made of."""
 
     name: str
-    by: PoolSet | None
-    """None while it is not accepted."""
     why: str
-    """Why it is not."""
-    purse: Purse
+    """Why it is not accepted; empty if it is."""
+    forbidden: str
+    """Why that is not known."""
+    purse: Purse | None
+    """What is spent of its budget; None without one, and while that is not known."""
     members: Mapping[tuple[str, str], Member]
     found: Sequence[Wanted]
     failed: Sequence[Refused]
@@ -113,34 +115,36 @@ def set_status(seen: Seen) -> Status:
         "refusals": [asdict(one) for one in refused[:MOST_NAMED]],
         "unusedPools": unused[:MOST_NAMED],
         "cost": _cost(seen),
+        "internal": None if seen.purse is None else seen.purse.status,
         "conditions": list(_conditions(seen)),
     }
 
 
-def _forecast(seen: Seen) -> Decimal:
-    return seen.purse.gone + sum((one.forecast for one in seen.members.values()), Decimal(0))
-
-
 def _cost(seen: Seen) -> Status | None:
-    period, by = seen.purse.period, seen.by
-    if by is None or by.budget is None or period is None:
+    if (purse := seen.purse) is None:
         return None
-    currency, limit = seen.purse.currency, str(by.budget.limit)
+    currency, limit = purse.currency, str(purse.budget.limit)
+    forecast = sum((one.forecast for one in seen.members.values()), purse.left)
     return {
         "currency": currency,
-        "periodStart": stamp(period[0]),
-        "accrued": str(seen.purse.total),
-        "forecast": f"{_forecast(seen):.2f}",
+        "periodStart": stamp(purse.start),
+        "accrued": str(purse.total),
+        "forecast": f"{forecast:.2f}",
         "limit": limit,
-        "text": f"{format_amount(seen.purse.total)} of {limit} {currency}".rstrip(),
+        "text": f"{format_amount(purse.total)} of {limit} {currency}".rstrip(),
     }
 
 
 def _conditions(seen: Seen) -> Iterator[Status]:
-    if seen.by is None:
+    if (budget := _budget(seen)) is not None:
+        yield budget
+    if seen.why:
         yield condition("Accepted", False, "InvalidSpec", seen.why)
         return
-    yield condition("Accepted", True, "Accepted", "its pools are made and kept as it says")
+    if seen.forbidden:
+        yield condition("Accepted", None, "Forbidden", f"{seen.forbidden}; this is tried again")
+    else:
+        yield condition("Accepted", True, "Accepted", "its pools are made and kept as it says")
     twice = [
         f"WarmPoolSet {younger} selects {count} of the workloads of the older {older}"
         for found in seen.found
@@ -152,22 +156,21 @@ def _conditions(seen: Seen) -> Iterator[Status]:
         if twice
         else condition("Exclusive", True, "Exclusive", "no other set selects its workloads")
     )
-    if (budget := _budget(seen)) is not None:
-        yield budget
 
 
 def _budget(seen: Seen) -> Status | None:
     """The standing of the budget, in words that change only with it: `cost` has the amounts."""
-    by, period = seen.by, seen.purse.period
-    if by is None or by.budget is None or by.budget.limit is None or period is None:
+    if (purse := seen.purse) is None or purse.end is None or purse.budget.limit is None:
         return None
-    total, limit, currency = seen.purse.total, by.budget.limit, seen.purse.currency
-    if seen.members and not currency:
+    total, limit, currency = purse.total, purse.budget.limit, purse.currency
+    if not currency:
         return budget_condition(
             BudgetState.UNPRICED, "spec.budget has no effect without the chart value prices"
         )
     stands = BudgetState.NEAR if total >= NEAR * limit else BudgetState.WITHIN
     if total >= limit:
         stands = BudgetState.EXHAUSTED
-    until = f"{period[1]:%Y-%m-%dT%H:%M:%SZ}"
-    return budget_condition(stands, so_far(stands, f"{limit} {currency}", by.budget.period, until))
+    until = f"{purse.end:%Y-%m-%dT%H:%M:%SZ}"
+    return budget_condition(
+        stands, so_far(stands, f"{limit} {currency}", purse.budget.period, until)
+    )
