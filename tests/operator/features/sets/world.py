@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
 
-from kotatsu_operator.controller.accounts import Accounts
+from kotatsu_operator.controller.accounts import settle
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Report, Turn
 from kotatsu_operator.controller.report import Reporter
@@ -23,7 +23,7 @@ from kotatsu_operator.core.formats import conditions_of, internal, money_of
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.parse import parse
 from kotatsu_operator.core.pool.spec import Platform, PoolSpec
-from kotatsu_operator.core.report.status import cost_status
+from kotatsu_operator.core.report.status import cost_status, is_written
 from kotatsu_operator.features.sets.feature import PoolSets
 from kotatsu_operator.features.sets.members import Members
 from kotatsu_operator.kube.errors import ApiError, ConflictError, NotFoundError, Unreachable
@@ -148,7 +148,8 @@ class Operator:
         self.feature._kube, self.feature._cache = self.api, self.cache
         self.feature._touch, self.feature._again = self.touched.add, lambda: None
         self.cache.tell(self.feature.observe)
-        self.accounts = Accounts()
+        self.ledgers = {}
+        """What is known of the pools whose status was written: the uid, the ledger, and when."""
         self.reporter = Reporter(self.api, self.cache, clock, "operator")
         self.bills, self.knows = defaultdict(list), False
         for pool in self.api.pools.values():
@@ -160,7 +161,7 @@ class Operator:
     def lead(self):
         """Begin to lead, or end it. The sets are listed somewhat later."""
         self.feature.reset()
-        self.accounts.reset()
+        self.ledgers.clear()
         self.reporter.reset()
         self.knows = False
 
@@ -189,7 +190,7 @@ class Operator:
     async def look(self, key):
         pool = self.cache.pools.get(key)
         if pool is None:
-            self.accounts.forget(key)
+            self.ledgers.pop(key, None)
             self.feature.forget(key)
             return None
         world, uid = self.world, pool["metadata"]["uid"]
@@ -198,19 +199,28 @@ class Operator:
         turn = Turn(pool, Target(key, spec), None, Memory(), [], known, world.now)
         turn = self.feature.prepare(turn)
         there = [SimpleNamespace(billed=pod, uid=pod.uid) for pod in world.pods.get(uid, ())]
-        bills = self.bills.pop(uid, [])
-        account = self.accounts.settle(key, pool, turn.spec, there, bills, world.now)
+        bills, last = list(self.bills[uid]), None
+        if (written := self.ledgers.get(key)) and written[0] == uid:
+            last = written[1], world.now - written[2]
+        account = settle(pool, turn.spec, there, bills, last, world.now)
         turn = replace(turn, account=account)
         report = Report(None, None, account.ledger, cost_status(account.ledger), ())
         report = self.feature.status(turn, report)
         world.own[uid] = money_of(account.ledger.accrued)
         world.best[uid] = max(world.best[uid], world.own[uid])
+        conditions = list(account.conditions)
+        status = self.reporter.completed(pool, pool, report.status, conditions, world.now)
         try:
-            conditions = list(account.conditions)
-            await self.reporter.write(pool, pool, report.status, conditions, world.now)
-        except (ConflictError, NotFoundError, *Unreachable):
-            if key in self.api.pools:
-                self.cache.keep_pool(self.api.pools[key])  # as the reconciler reads it again
+            await self.reporter.write(pool, status, world.now)
+        except (ConflictError, NotFoundError, *Unreachable) as error:
+            stored = self.api.pools.get(key)  # as the reconciler reads it again
+            if stored is not None:
+                self.cache.keep_pool(stored)
+            is_unanswered = not isinstance(error, ConflictError | NotFoundError)
+            if not (is_unanswered and stored and is_written(status, stored.get("status") or {})):
+                return account
+        self.ledgers[key] = uid, account.ledger, world.now
+        self.bills[uid] = self.bills[uid][len(bills) :]
         return account
 
     async def write(self):
