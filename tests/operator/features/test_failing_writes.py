@@ -117,11 +117,7 @@ class Lossful(FeaturedDay):
 
     async def settle(self):
         """Look again until nothing is written any more, or the writes go on failing."""
-        for _ in range(8):
-            writes = len(self.kube.writes)
-            await self.look()
-            if len(self.kube.writes) == writes:
-                return
+        await self.is_settled()
 
     async def woken_up(self):
         """A request that waits until a pod answers, and another one that times out meanwhile."""

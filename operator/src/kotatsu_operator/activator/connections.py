@@ -196,7 +196,7 @@ class Connections:
         """Answer clients with a 503 if the namespace is too large; returns whether it is."""
         view = self.context.view
         if view.is_full:
-            detail = head.namespace_full(self.namespace, view.retained.full[self.namespace])
+            detail = view.retained.why_full(self.namespace, "an activator")
             for client in clients:
                 self._refuse(client, "room", detail, RETRY_LATE)
         return view.is_full

@@ -321,14 +321,6 @@ def budget_spent(pool: str, limit: str, poolset: str = "") -> str:
     return f"{of} is spent ({limit}): it sleeps until the period ends or {where} is raised"
 
 
-def namespace_full(namespace: str, kind: str) -> str:
-    """Why the pools of a namespace that is too large (see `kube.retained`) do not answer."""
-    return (
-        f"the objects of namespace {namespace} need more memory than an activator has for one "
-        f"namespace, most of it for objects of kind {kind}"
-    )
-
-
 def refusal(detail: str, retry_after: int) -> bytes:
     """A 503 with Retry-After (seconds) and a problem document with the reason."""
     body = json.dumps(

@@ -156,8 +156,7 @@ class ConnectionLimit:
         self._files, self._memory = files, memory
         self._most = min(max(files - RESERVED, files // 2), half // EACH)
         self.kept = KeptBytes(half // 2)
-        known = Retained(own, each, {home}) if is_shared else Retained(ALONE * memory)
-        self.retained = known
+        self.retained = Retained(own, each, {home}) if is_shared else Retained(ALONE * memory)
         self._written: deque[Client] = deque()
         self._settling: asyncio.TimerHandle | None = None
         self._clients: dict[Client, PoolKey] = {}

@@ -14,10 +14,9 @@ from kotatsu_operator.core.pool.decision import PodStart
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import BUILT_IN, Scaled
 from kotatsu_operator.core.protocol import SERVICE_LABEL, pool_of_slice
-from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Scale
 from kotatsu_operator.kube.informer import Feed, Indexed, Pods, Selectors
-from kotatsu_operator.kube.objects import KINDS, Object, ref, resource_of
+from kotatsu_operator.kube.objects import KINDS, Object, parts, ref, resource_of
 from kotatsu_operator.kube.retained import Retained
 from kotatsu_operator.kube.views import PodView, is_ours, pod_view, slice_view
 
@@ -111,27 +110,27 @@ class View:
             resource_of(self.scaled[kind]),
             partial(self._keep_workload, kind),
             self._forget_workload,
-            lambda _: [name for name in self.scales if objects.parts(name)[0] == kind],
+            lambda _: [name for name in self.scales if parts(name)[0] == kind],
             lambda obj: ref(kind, _name(obj)),
             self._weigh,
         )
 
     def _weigh(self, kind: str, name: str) -> None:
         """Weigh what is kept of an object."""
-        parts: list[object]
+        kept: list[object]
         match kind:
             case "WarmPool":
                 return  # a deleted one stays for a while
             case "Pod":
-                parts = [(self.pods[name], self.pods.terms(name))] if name in self.pods else []
+                kept = [(self.pods[name], self.pods.terms(name))] if name in self.pods else []
             case "Service":
-                parts = [self.services.get(name), self._ports.get(name)]
+                kept = [self.services.get(name), self._ports.get(name)]
             case "EndpointSlice":
-                parts = [self.slices.get(name), self.others.get(name)]
+                kept = [self.slices.get(name), self.others.get(name)]
             case _:
-                parts = [self.scales.get(name), self.selectors.get(name)]
-        kept = None if all(part is None for part in parts) else parts
-        self.retained.weigh(self.namespace, kind, name, kept)
+                kept = [self.scales.get(name), self.selectors.get(name)]
+        is_gone = all(part is None for part in kept)
+        self.retained.weigh(self.namespace, kind, name, None if is_gone else kept)
 
     @property
     def is_full(self) -> bool:

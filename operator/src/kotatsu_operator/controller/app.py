@@ -272,14 +272,14 @@ class Operator:
         self.records.reset()
         for key in self.cache.pools:
             self.work_queue.touch(key)
-        for namespace in list(self.cache.retained.full):
-            await self._say_full(namespace)
         try:
             async with asyncio.TaskGroup() as term:
                 self._term = term
                 term.create_task(self.work_queue.run(self._reconciler.reconcile), name="work queue")
                 term.create_task(self._sweep(), name="sweep")
                 term.create_task(self._pace(), name="pace")
+                for namespace in self.cache.retained.full:
+                    term.create_task(self._say_full(namespace), name=f"event of {namespace}")
                 for feature in self._features:
                     work = feature.run(self.work_queue.touch)
                     term.create_task(work, name=type(feature).__name__)
@@ -385,21 +385,20 @@ def names_of(used: Namespaces, served: Served) -> Feed[Key]:
 
 def feeds_of(cache: Cache) -> list[Feed[Key]]:
     """The kinds besides WarmPools that decisions depend on; every cluster has them."""
-    pods, services, scalers = cache.pod_of, cache.services.get, cache.autoscalers.get
     return [
         *(_workloads(cache, kind) for kind in BUILT_IN),
-        cache.feed(objects.Pod, cache.keep_pod, cache.forget_pod, cache.pods_in, pods),
+        cache.feed(objects.Pod, cache.keep_pod, cache.forget_pod, cache.pods_in, cache.pod_of),
         cache.feed(
             *(objects.EndpointSlice, cache.keep_slice, cache.forget_slice),
             *(cache.slices_in, cache.slice_of),
         ),
         cache.feed(
             *(objects.Service, cache.keep_service, cache.forget_service),
-            *(among(cache.services), services),
+            *(among(cache.services), cache.services.get),
         ),
         cache.feed(
             *(objects.HorizontalPodAutoscaler, cache.keep_autoscaler, cache.forget_autoscaler),
-            *(among(cache.autoscalers), scalers),
+            *(among(cache.autoscalers), cache.autoscalers.get),
         ),
     ]
 

@@ -117,10 +117,9 @@ class Cache:
     def why_full(self, namespace: str) -> str:
         """Why nothing is decided in a namespace that is too large."""
         return (
-            f"the objects of namespace {namespace} need more memory than the operator has for one "
-            f"namespace, most of it for objects of kind {self.retained.full[namespace]}: nothing "
-            "is decided here, and replicas stay as they are, until there are fewer or smaller ones "
-            "or the operator has a higher memory limit"
+            f"{self.retained.why_full(namespace, 'the operator')}: nothing is decided here, and "
+            "replicas stay as they are, until there are fewer or smaller ones or the operator has "
+            "a higher memory limit"
         )
 
     def keep_pool(self, pool: Object) -> bool:

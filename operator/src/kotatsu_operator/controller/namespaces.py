@@ -110,11 +110,11 @@ class Namespaces:
 
     def weighed(self, namespace: str) -> None:
         """A namespace has become too large, or is tried again."""
+        self._judge(namespace)
         if namespace in self._cache.retained.full:
             self._cache.reduce(namespace)
-        self._judge(namespace)
-        for key in self._cache.pools.having(("namespace", namespace)):
-            self._touch(key)
+            for key in self._cache.pools.having(("namespace", namespace)):
+                self._touch(key)
 
     def keep(self, obj: Object) -> Concerned:
         """Store a Namespace; returns the pools in it if it has changed."""

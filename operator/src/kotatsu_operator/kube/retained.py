@@ -54,6 +54,13 @@ class Retained:
         self._tries: dict[str, tuple[float, float]] = {}
         """When a namespace was last tried again, in loop time, and after how many seconds."""
 
+    def why_full(self, namespace: str, program: str) -> str:
+        """Why a namespace is too large for a program, with its name."""
+        return (
+            f"the objects of namespace {namespace} need more memory than {program} has for one "
+            f"namespace, most of it for objects of kind {self.full[namespace]}"
+        )
+
     def bytes_of(self, namespace: str) -> int:
         """The estimated bytes of a namespace."""
         return self._sums[namespace]
@@ -123,7 +130,7 @@ class Retained:
 def size_of(value: object) -> int:
     """The bytes of a value and of all that is in it, as far as it is data.
 
-    Without recursion: how deep an object is, is up to whoever has written it.
+    Without recursion: how deep an object is, is up to its author.
     """
     total, rest, seen = 0, [value], set[int]()
     while rest:
@@ -134,13 +141,11 @@ def size_of(value: object) -> int:
         total += sys.getsizeof(part)
         if type(part) is str:  # most are
             continue
-        if isinstance(part, dict):
+        if isinstance(part, Mapping):
             rest += part.keys()
             rest += part.values()
         elif isinstance(part, list | tuple | set | frozenset):
             rest += part
-        elif isinstance(part, Mapping):
-            rest.append(dict(part))
         elif is_dataclass(part):
             slots = getattr(part, "__slots__", None)
             if slots is None:

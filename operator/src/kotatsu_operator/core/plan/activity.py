@@ -120,8 +120,8 @@ def count_timeouts(memory: Memory, demand: Demand, now: datetime) -> tuple[Memor
             # An activator that has started again counts from 0.
             late += number - known if number >= known else number
     if late:
-        since, told = memory.process.timed_out_since or now, memory.process.timed_out + late
-        memory = memory.here(timed_out=told, timed_out_since=since)
+        since, total = memory.process.timed_out_since or now, memory.process.timed_out + late
+        memory = memory.here(timed_out=total, timed_out_since=since)
     return (memory.here(counted=counted) if counted else memory), late
 
 

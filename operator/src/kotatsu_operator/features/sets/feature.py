@@ -266,8 +266,8 @@ class PoolSets(Members):
             known.by = None
         elif is_accepted and known.by is not None:
             known.budget = known.by.budget or Budget()
-        for key, member in self._members.items():
-            if member.of == of and (is_new or self._lacks(known.budget, key)):
+        for key in self._keys_of(of):
+            if is_new or self._lacks(known.budget, key):
                 self._touch(key)
         self._stale.add(of)
 
@@ -528,7 +528,7 @@ class PoolSets(Members):
 
     async def _write(self, name: str, known: Known) -> None:
         now, before = self._clock(), known.shown or table(known.obj.get("status"))
-        members = {key: one for key, one in self._members.items() if one.of == name}
+        members = {key: self._members[key] for key in self._keys_of(name)}
         failed = [refused for of, refused in self._failed.values() if of == name]
         found = list(self._found.values())
         purse = self._purses.get(name)

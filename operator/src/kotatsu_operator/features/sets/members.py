@@ -12,7 +12,7 @@ from datetime import datetime
 from kotatsu_operator.controller.cache import Cache
 from kotatsu_operator.controller.feature import Feature, Report, Turn
 from kotatsu_operator.controller.namespaces import Namespaces
-from kotatsu_operator.core.formats import table
+from kotatsu_operator.core.formats import internal, table
 from kotatsu_operator.core.objects import poolset_of
 from kotatsu_operator.core.pool.spec import Budget
 from kotatsu_operator.core.report.status import read_ledger, read_shared, shared_status
@@ -67,14 +67,14 @@ class Members(Feature):
         if shared is not None:
             purse, limit = self._purses[of], shared.limit or NOTHING
             uid, before = turn.pool["metadata"]["uid"], purse.total
+            # Also if the write fails: it was spent, and the next look replaces it.
             purse.enter(uid, report.ledger, turn.now)
             purse.own.add(uid)
             if (before < limit) != (purse.total < limit):
-                for key, member in self._members.items():
-                    if member.of == of:
-                        self._touch(key)
+                for key in self._keys_of(of):
+                    self._touch(key)
             shared = replace(shared, beside=purse.left)
-        elif read_shared(turn.status) is None:
+        elif not internal(turn.status).get("set"):
             return report
         return replace(report, status=joined(report.status, shared_status(shared)))
 
@@ -132,4 +132,8 @@ class Members(Feature):
             purse.enter(uid, read_ledger(table(pool.get("status"))), self._clock())
 
     def _pools_of(self, of: str) -> Iterator[Object]:
-        return (self._cache.pools[key] for key, one in self._members.items() if one.of == of)
+        return map(self._cache.pools.__getitem__, self._keys_of(of))
+
+    def _keys_of(self, of: str) -> list[Key]:
+        """The pools of a set."""
+        return [key for key, member in self._members.items() if member.of == of]
