@@ -11,6 +11,8 @@ from kotatsu_operator.activator import connections, sockets
 from kotatsu_operator.activator.head import PROBE_OK
 from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.protocol import SET_KIND, SET_LABEL
+from kotatsu_operator.kube.objects import KINDS
+from kotatsu_operator.kube.retained import Retained
 from tests.operator.activator.in_process import GET, Dictated, pool
 from tests.operator.activator.joined import reset
 from tests.operator.activator.test_wake import body
@@ -81,6 +83,21 @@ async def test_in_a_namespace_that_is_too_large_the_held_and_the_new_get_the_rea
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"objects of kind Pod" in answer
     assert activator.count("kotatsu_activator_refused_total", reason="room") == 2
+
+
+async def test_one_that_is_tried_again_wakes_nothing_before_it_has_been_listed(
+    activator, monkeypatch
+):
+    monkeypatch.setattr("kotatsu_operator.kube.retained.FIRST_TRY", 0.0)
+    activator.view.retained = kept = Retained(total=1000)
+    kept.weigh("demo", "Pod", "large", "x" * 1000)
+    kept.weigh("demo", "Pod", "large", None)
+    activator.view.empty()
+    await eventually(lambda: not activator.view.is_full)
+    assert b"objects of kind Pod" in await activator.ask()
+    activator.view.synced |= KINDS.keys()
+    activator.hold()
+    await activator.held(1)
 
 
 async def test_a_probe_is_answered_there_as_before(activator):

@@ -195,11 +195,11 @@ class Connections:
     def _refuse_for_memory(self, *clients: Client) -> bool:
         """Answer clients with a 503 if the namespace is too large; returns whether it is."""
         view = self.context.view
-        if view.is_full:
+        if view.is_refused:
             detail = view.retained.why_full(self.namespace, "an activator")
             for client in clients:
                 self._refuse(client, "room", detail, RETRY_LATE)
-        return view.is_full
+        return view.is_refused
 
     def _refuse_for_budget(self, pool: Pool, *clients: Client) -> bool:
         """Answer clients with a 503 if the budget prevents a wake; returns whether it does."""
@@ -254,7 +254,7 @@ class Connections:
         misses it.
         """
         pool, now = self.context.pool, time.monotonic()
-        if pool is None or self._spent_for(pool) or self.context.view.is_full:
+        if pool is None or self._spent_for(pool) or self.context.view.is_refused:
             return False
         is_new, self._needed_until = now >= self._needed_until, now + NEEDED_FOR
         self._waker.ensure()

@@ -137,6 +137,11 @@ class View:
         """Whether the namespace is too large: of it, only a part of each pool is kept."""
         return self.namespace in self.retained.full
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is too large, or was and has not been listed again: it may be so still."""
+        return self.is_full or (not self.is_synced and self.retained.was_full(self.namespace))
+
     def empty(self) -> None:
         """Drop what is kept of a namespace that is too large. It has to be listed again."""
         for kind in (KINDS.keys() | self.scaled) - {"WarmPool"}:

@@ -51,15 +51,21 @@ class Retained:
         """The bytes of each namespace."""
         self._sum = 0
         """The bytes of those that are not apart and not too large."""
-        self._tries: dict[str, tuple[float, float]] = {}
-        """When a namespace was last tried again, in loop time, and after how many seconds."""
+        self._tries: dict[str, tuple[float, float, str]] = {}
+        """When a namespace was last tried again, in loop time, after how many seconds, and the kind
+        of which it had the most bytes."""
 
     def why_full(self, namespace: str, program: str) -> str:
-        """Why a namespace is too large for a program, with its name."""
+        """Why a namespace is, or was before it was tried again, too large for a program."""
+        most = self.full.get(namespace) or self._tries[namespace][2]
         return (
             f"the objects of namespace {namespace} need more memory than {program} has for one "
-            f"namespace, most of it for objects of kind {self.full[namespace]}"
+            f"namespace, most of it for objects of kind {most}"
         )
+
+    def was_full(self, namespace: str) -> bool:
+        """Whether a namespace has been too large, and is tried again."""
+        return namespace in self._tries
 
     def bytes_of(self, namespace: str) -> int:
         """The estimated bytes of a namespace."""
@@ -106,7 +112,7 @@ class Retained:
             self._sum -= self._sums[namespace]
         most = self.full[namespace] = kinds.most_common(1)[0][0]
         loop = asyncio.get_running_loop()
-        tried, pause = self._tries.pop(namespace, (-inf, 0.0))
+        tried, pause, _ = self._tries.pop(namespace, (-inf, 0.0, ""))
         is_again = loop.time() - tried < LONGEST_PAUSE
         pause = min(2 * pause, LONGEST_PAUSE) if is_again else FIRST_TRY
         log.warning(
@@ -118,10 +124,10 @@ class Retained:
         self.on_change(namespace)
 
     def _try(self, namespace: str, pause: float) -> None:
-        del self.full[namespace]
+        most = self.full.pop(namespace)
         if self._is_counted(namespace):
             self._sum += self._sums[namespace]
-        self._tries[namespace] = (asyncio.get_running_loop().time(), pause)
+        self._tries[namespace] = (asyncio.get_running_loop().time(), pause, most)
         self._judge(namespace)
         if namespace not in self.full:
             self.on_change(namespace)
