@@ -2,7 +2,7 @@
 
 tools/node's control plane on free ports of loopback. Nothing runs in it: the tests write the status
 themselves, as the operator would. It is not the one of tests/apiserver, which all tests of a run
-share: these tests read all namespaces, make every pod Ready, and delete the CRD.
+share: these tests read all namespaces, and make every pod Ready.
 """
 
 import functools
