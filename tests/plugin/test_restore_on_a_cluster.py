@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import needs
@@ -64,6 +65,15 @@ def left(server: Api) -> Left:
     return Left(server)
 
 
+@pytest.fixture(scope="module")
+def without_crd() -> Iterator[Api]:
+    """A server of its own whose CRD was deleted: all WarmPools go with it, also those of others."""
+    needs.kubernetes()
+    with serve() as server:
+        server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
+        yield server
+
+
 def replicas(left: Left) -> int:
     found: int = left.get("deployment")["spec"]["replicas"]
     return found
@@ -111,19 +121,22 @@ def test_a_pod_gets_its_requests_back(left: Left):
     assert now["resources"]["requests"]["cpu"] == "100m"
 
 
-def test_targets_after_the_crd_was_deleted():
-    needs.kubernetes()
-    with serve() as server:  # all its WarmPools go: other tests have some on theirs
-        left = Left(server)
-        left.sleeping()
-        kept = record(namespaces=[left.namespace], home=left.namespace, foundReplicas=3)
-        left.apply(kept)
-        server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
-        ran = left.restore("--all")
-        assert (ran.code, ran.err) == (0, "")
-        assert replicas(left) == 3
-        assert not left.get("configmap", kept["metadata"]["name"]).get("data")
-        assert left.restore("--all").code == 0
+def test_targets_after_the_crd_was_deleted(without_crd: Api):
+    left = Left(without_crd)
+    left.sleeping()
+    kept = record(namespaces=[left.namespace], home=left.namespace, foundReplicas=3)
+    left.apply(kept)
+    ran = left.restore("--all")
+    assert (ran.code, ran.err) == (0, "")
+    assert replicas(left) == 3
+    assert not left.get("configmap", kept["metadata"]["name"]).get("data")
+    assert left.restore("--all").code == 0
+
+
+def test_a_cluster_without_the_crd_is_told_from_one_without_pools(without_crd: Api):
+    config = f"--kubeconfig={without_crd.kubeconfig()}"
+    ran = demo_mode("status", config, kubectl=str(without_crd.plane.kubectl))
+    assert "this cluster has no CRD warmpools.kotatsu.dev; install the chart kotatsu" in ran.err
 
 
 def test_without_permissions_each_read_is_named(left: Left):

@@ -207,17 +207,3 @@ def test_who_may_read_but_not_write_is_told_what_to_ask_for(api: Api, sh: Shell)
 
 def test_who_may_nothing_is_told_so(sh: Shell):
     assert 'User "reader" cannot list' in sh.refused("kubectl demo-mode status", user="reader")
-
-
-def test_a_cluster_without_the_crd_is_told_from_one_without_pools(server: Api, sh: Shell):
-    crd = server.kubectl("get", "crd", "warmpools.kotatsu.dev", "-o", "json")
-    server.kubectl("delete", "crd", "warmpools.kotatsu.dev")
-    try:
-        said = sh.refused("kubectl demo-mode status")
-        assert "this cluster has no CRD warmpools.kotatsu.dev; install the chart kotatsu" in said
-    finally:
-        raw = json.loads(crd)
-        meta = {"name": raw["metadata"]["name"], "annotations": raw["metadata"]["annotations"]}
-        body = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": meta}
-        server.kubectl("create", "-f", "-", stdin=json.dumps(body | {"spec": raw["spec"]}))
-        server.serves_crds()
