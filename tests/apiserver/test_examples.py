@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from apiserver.kit import eventually
+from apiserver.conftest import MakeNamespace
+from apiserver.kit import Namespace, eventually
 from e2e.example import of
 from e2e.kit import App, acted_once
 
 pytestmark = pytest.mark.apiserver
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def team(platform: Namespace, make_namespace: MakeNamespace) -> Namespace:
+    """A namespace beside the release's own, in which the operator changes no Service."""
+    return make_namespace("team", home=platform)
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -21,30 +28,30 @@ def test_the_api_server_accepts_every_object(namespace, example):
             assert namespace.judged(obj) == [], obj["kind"]
 
 
-async def test_the_activators_are_endpoints_beside_the_pods_of_an_unmetered_pool(
-    platform, recorder, http
+async def test_the_service_of_pods_without_a_gauge_leads_to_the_activators_alone(
+    team, recorder, http
 ):
-    """The pods keep serving, and the activators see a share of the connections."""
     made, service, pool = of(EXAMPLES / "web.yaml", idleAfter="30s")
     for obj in (made, service, pool):
-        obj["metadata"]["name"] = "beside"
-    labels = {"app": "beside"}
+        obj["metadata"]["name"] = "through"
+    labels = {"app": "through"}
     made["spec"]["selector"]["matchLabels"] = service["spec"]["selector"] = labels
     made["spec"]["template"]["metadata"]["labels"] = labels
-    pool["spec"]["targetRef"]["name"] = "beside"
+    pool["spec"]["targetRef"]["name"] = "through"
     (container,) = made["spec"]["template"]["spec"]["containers"]
-    container["env"] = [{**e, "value": "beside"} if e["name"] == "APP_NAME" else e
+    container["env"] = [{**e, "value": "through"} if e["name"] == "APP_NAME" else e
                         for e in container["env"]]  # fmt: skip
     made["spec"]["replicas"] = 0
-    platform.apply(made, service, pool)
-    app = App("beside", platform, address=f"beside.{platform.namespace}")
+    team.apply(made, service, pool)
+    app = App("through", team, address=f"through.{team.namespace}")
     await app.asleep()
     # It was found asleep: its activators hear of it as the test does.
-    await eventually("reachable", lambda: platform.endpoints("beside"))
+    await eventually("reachable", lambda: team.endpoints("through"))
     await app.send(http)
-    await eventually("unmetered", lambda: app.status()["route"].get("counted"))
-    # The activators are sure of a pod before the kubelet is.
-    await eventually("pod and activator", lambda: _ends(app) == (1, 1))
+    await eventually(
+        "decided", lambda: app.status()["internal"]["template"].get("metered") is False
+    )
+    await eventually("the activator alone", lambda: _ends(app) == (0, 1))
     assert app.status()["route"]["target"] == "Activator"
     await acted_once(app, recorder)
 

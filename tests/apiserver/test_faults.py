@@ -232,10 +232,14 @@ async def test_metrics_that_hang_or_never_end_or_tell_nonsense_concern_their_own
             await eventually("Warm", lambda: app.phase() == "Warm")  # noqa: B023
     await good.asleep()
     # By now each of the others has been idle for longer than its idleAfter, and nobody knows.
-    # A page that never ends is none: its pool is unmetered, and sleeps.
-    hanging, endless, lying = bad
-    for app in (hanging, lying):
+    # A page that never ends is none. In its own namespace the operator changes no Service for that.
+    _, endless, _ = bad
+    for app in bad:
         assert (app.phase(), app.replicas()) == ("Warm", 1)
-    await endless.asleep()
+    await eventually(
+        "refused",
+        lambda: endless.conditions()["Accepted"]["reason"] == "SelectorNotPermitted",
+    )
+    assert (endless.phase(), endless.replicas()) == ("Warm", 1)
     for app in (*bad, good):
         await acted_once(app, recorder)

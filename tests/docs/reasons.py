@@ -25,6 +25,7 @@ _COMPUTED = {
     "phase.value": {p.value for p in Phase if not p.is_asleep and p is not Phase.WARMING},
     "standing": {standing.value for standing in BudgetState},
     REFUSAL: set[str](),
+    "refused": {"SelectorContested", "SelectorNotPermitted", "ServiceHasEndpoints"},
 }
 """Expressions that no literal of the same function gives a value, and the values they have."""
 

@@ -80,7 +80,6 @@ FIGURES = [
     Figure("docs/explanation/lead.md", r"pods of (\d+) windows", AHEAD, r"; (\d+) of 200;"),
     Figure("docs/explanation/lead.md", r"in time, (\S+) to", AHEAD, r"min (\S+) s"),
     Figure("docs/explanation/lead.md", r"in time, \S+ to (\S+) s", AHEAD, r"max (\S+) s"),
-    Figure("docs/how-to/check-your-app.md", r"a hop\*\*: (\S+) of the requests", SPLICE, "ratio"),
     Figure(
         "docs/explanation/cost.md", r"\| (\S+) JPY \| \S+ JPY \| nothing \|", HOUR, r"warm (\S+),"
     ),

@@ -15,6 +15,8 @@ from e2e.stream import (
     over_http2,
 )
 
+from kotatsu_operator.core.protocol import ROUTE_LABEL
+
 pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 EXAMPLES = ROOT / "examples"
@@ -54,8 +56,7 @@ async def run(kubectl, name, ways, recorder, **how):
 async def test_it_sleeps_and_wakes_under_a_stream_and_loses_nothing(team, recorder, name):
     slow = {"start": 8} if name == "slow-start" else {}
     app = await run(team, name, RUN[name], recorder, windows=[], **slow)
-    unmetered = app.conditions()["DemandKnown"]["reason"] == "Unmetered"
-    assert unmetered == (app.pool()["spec"]["route"] == "Auto")
+    assert ROUTE_LABEL in team.get("service", app.name)["spec"]["selector"]
     team("delete", f"warmpool,service,{app.kind}", app.name, "--wait=false")
 
 

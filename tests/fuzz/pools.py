@@ -120,7 +120,7 @@ def _internal(words: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         target=one("kind name"),
         windows=one("ready cold late"),
         warmUps=rows,
-        template=one("hash proven metered"),
+        template=one("hash proven metered asked"),
         hpa=one("name minReplicas"),
         contest=one("by writtenAt seenAt count"),
         calendars=some(one("name readAt leftOut", windows=rows, closed=some(leaf))),

@@ -19,7 +19,7 @@ def nothing_by_the_clock(monkeypatch):
 
 async def test_an_edit_of_a_plain_pool_passes_few_modules():
     passed = (await trace.an_edit()).passed
-    assert len(passed) <= 40, passed
+    assert len(passed) <= 41, passed  # one more: what route Auto has decided
 
 
 async def test_a_cold_request_passes_few_modules():

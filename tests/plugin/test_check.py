@@ -436,20 +436,20 @@ def test_files_that_a_sleep_deletes_are_worth_a_note(objects: Objects, said: str
 @each(
     "page, reason, said",
     [
-        ("", "Unmetered", "each sleep ends the other connections: set route: Activator"),
+        ("", "NoGauge", "route Auto leads all connections through the activators"),
         ("kotatsu_requests_in_flight 1\n", "GaugeIsNeverZero", "in two readings"),
-        ("http_server_active_requests 1\n", "Unmetered", "which the Service uses too"),
+        ("http_server_active_requests 1\n", "NoGauge", "which the Service uses too"),
         (
             "application_ready_time_seconds 1.5\n",
-            "Unmetered",
+            "NoGauge",
             "appears with the first request: send one and repeat",
         ),
-        (f"{GAUGE}{'#' * 2**21}", "Unmetered", "sends more than 2 MiB for /metrics on port 8080"),
-        ("\n" * 10**6, "Unmetered", ""),
-        ("x" * 10**6, "Unmetered", ""),
-        (f"{GAUGE[:-2]} NaN\n", "Unmetered", ""),
-        ("kotatsu_requests_in_flight {", "Unmetered", ""),
-        ("\x1b[2J", "Unmetered", ""),
+        (f"{GAUGE}{'#' * 2**21}", "NoGauge", "sends more than 2 MiB for /metrics on port 8080"),
+        ("\n" * 10**6, "NoGauge", ""),
+        ("x" * 10**6, "NoGauge", ""),
+        (f"{GAUGE[:-2]} NaN\n", "NoGauge", ""),
+        ("kotatsu_requests_in_flight {", "NoGauge", ""),
+        ("\x1b[2J", "NoGauge", ""),
     ],
     name=lambda row: row[0][:40],
 )
@@ -463,9 +463,25 @@ def test_a_page_without_a_usable_gauge_is_no_fault_and_worth_a_note(
     assert said in found["message"]
 
 
-def test_a_pool_on_route_auto_without_a_gauge_is_warned_that_it_cuts_connections():
-    answer = check(plus(warm_pool()), pages={})
-    assert finding(answer, "Unmetered")["level"] == "warning"
+def test_a_new_pool_without_a_gauge_needs_a_selector_that_nobody_else_writes():
+    applied = service()
+    fields = {"f:spec": {"f:selector": {}}}
+    entry = {"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": fields}
+    applied["metadata"]["managedFields"] = [entry]
+    objects = [applied if o["kind"] == "Service" else o for o in good()]
+    found = finding(check(objects, pages={"web-1:8080/metrics": ""}), "SelectorContested")
+    assert found["level"] == "refused"
+    assert "or name a gauge of the pods in spec.inFlightMetric" in found["message"]
+    assert bad(check(objects)) == []
+
+
+def test_ways_that_pass_no_activator_are_named_where_connections_count():
+    headless = service() | {"spec": {"clusterIP": "None", "selector": LABELS}}
+    headless["metadata"] = headless["metadata"] | {"name": "web-all"}
+    answer = check(plus(warm_pool(route="Activator"), headless))
+    found = finding(answer, "PassesNoActivator")
+    assert found["level"] == "note"
+    assert "headless Service web-all (the pods' own names)" in found["message"]
 
 
 def test_a_real_spring_boot_app_is_found_on_its_management_port():

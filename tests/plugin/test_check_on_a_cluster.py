@@ -24,7 +24,7 @@ SETUPS = [
     Setup([*good(), warm_pool()]),
     *(setup for setup in BROKEN if not setup.recorded_only),
 ]
-NO_PAGE = ("metrics", "Unmetered")
+NO_PAGE = ("metrics", "NoGauge")
 """No kubelet runs the pods, so they have no page."""
 LATER = ("ResourceQuota", "LimitRange")
 """They would keep the pods out that are there before them."""

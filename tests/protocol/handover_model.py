@@ -103,6 +103,9 @@ class State(NamedTuple):
     pod: str = "ready"
     """ready, starting, none, or old: it ends, and accepts until kube-proxy has synced."""
     replicas: int = 1
+    selects: bool = True
+    """Whether the Service leads to the pod. If not, all connections pass the activators, and nobody
+    asks the pod."""
     failed: bool = False
     """Whether a fault has taken the pod, until kube-proxy has it again."""
     proxy: int = POD
@@ -122,10 +125,10 @@ waits for. The watches of the pool have 1 and 2."""
 
 
 class HandoverModel:
-    """The steps of a handover under some rules. The pods of an unmetered pool are not asked."""
+    """The steps of a handover under some rules."""
 
-    def __init__(self, rules: HandoverRules | None = None, *, metered: bool = True) -> None:
-        self.rules, self.metered = rules or HandoverRules(), metered
+    def __init__(self, rules: HandoverRules | None = None) -> None:
+        self.rules = rules or HandoverRules()
 
     def moves(self, s: State) -> Iterator[tuple[str, State]]:
         """Every step that can be taken next."""
@@ -183,7 +186,7 @@ class HandoverModel:
             to_ask = 1 << at
             if self.rules.asks_owners and s.activators[1 - at].slice:
                 to_ask |= 1 << (1 - at)
-            to_ask |= POD * self.metered
+            to_ask |= POD * s.selects
             looks = _operator(s, looks=True, to_ask=to_ask, is_current=True, is_busy=False)
             yield "operator reads the pool and its scale", looks
 
@@ -198,7 +201,7 @@ class HandoverModel:
         for n in SETS:
             if op.to_ask & 1 << n and s.activators[n].runs:
                 busy = s.through == n and s.request in (
-                    ("held",) if self.metered else ("held", "passed")
+                    ("held",) if s.selects else ("held", "passed")
                 )
                 asked = _operator(s, to_ask=op.to_ask & ~(1 << n), is_busy=op.is_busy or busy)
                 yield f"operator asks activator {n}", asked
@@ -225,7 +228,7 @@ class HandoverModel:
         rules, n = self.rules, 1 - s.pool.set
         ours, other = s.activators[s.pool.set], s.activators[n]
         is_ours = ours.life == "up" and ours.slice == "ready"
-        is_replaced = is_ours or s.pod == "ready" or not rules.withdraws_only_replaced
+        is_replaced = is_ours or _leads_to_pod(s) or not rules.withdraws_only_replaced
         is_lost = not other.runs or not rules.withdraws_only_lost
         if rules.withdraws and other.slice == "ready" and is_replaced and is_lost:
             life = other.life if other.runs else "lost"  # it does not listen on that port again
@@ -234,22 +237,19 @@ class HandoverModel:
 
     # --- the activators ---
 
-    def _route(self, pool: Pool) -> str:
-        return "Native" if pool.phase == "Warm" and self.metered else "Activator"
-
     def _watch(self, s: State, n: int) -> Iterator[tuple[str, State]]:
         a, other = s.activators[n], s.activators[1 - n]
         if a.pool != s.pool or _is_awaited(s, 1 << n):
             yield f"activator {n} sees the pool", _caught_up(_set(s, n, pool=s.pool), 1 << n)
         if _is_behind(s, n) or (a.waits > 0 and a.waits & ENDPOINTS):
             waits = a.waits & ~ENDPOINTS if a.waits > 0 else a.waits
-            there = {"pod": s.pod == "ready", "other": other.slice == "ready", "waits": waits}
+            there = {"pod": _leads_to_pod(s), "other": other.slice == "ready", "waits": waits}
             yield f"activator {n} sees the endpoints", _set(s, n, **there)
 
     def _publish(self, s: State, n: int) -> Iterator[tuple[str, State]]:
         a, rules = s.activators[n], self.rules
         is_mine = a.pool.set == n
-        wanted = self._route(a.pool) == "Activator" or not a.pod
+        wanted = a.pool.phase != "Warm" or not a.pod
         if a.life == "ending":
             if a.slice == "ready":
                 yield f"activator {n} says that it ends", _set(s, n, slice="leaving")
@@ -347,7 +347,7 @@ class HandoverModel:
             if a.life == "down":
                 other = s.activators[1 - n].slice == "ready"
                 back = a._replace(
-                    life="up", pool=s.pool, pod=s.pod == "ready", other=other, waits=-1
+                    life="up", pool=s.pool, pod=_leads_to_pod(s), other=other, waits=-1
                 )
                 yield f"activator {n} is back", _set(s, n, **back._asdict())
         if not s.faults:
@@ -374,17 +374,21 @@ class HandoverModel:
 
 def _endpoints(s: State) -> int:
     """Those that kube-proxy uses: Ready ones, or else those that are ending."""
-    ready = POD * (s.pod == "ready")
+    ready = POD * _leads_to_pod(s)
     ready |= sum(1 << n for n in SETS if s.activators[n].slice == "ready")
-    return ready or POD * (s.pod == "old") | sum(
+    return ready or POD * (s.pod == "old" and s.selects) | sum(
         1 << n for n in SETS if s.activators[n].slice == "leaving"
     )
+
+
+def _leads_to_pod(s: State) -> bool:
+    return s.selects and s.pod == "ready"
 
 
 def _is_behind(s: State, n: int) -> bool:
     """Whether an activator's watch has not shown the endpoints as they are."""
     a = s.activators[n]
-    return (a.pod, a.other) != (s.pod == "ready", s.activators[1 - n].slice == "ready")
+    return (a.pod, a.other) != (_leads_to_pod(s), s.activators[1 - n].slice == "ready")
 
 
 def has_endpoint(s: State) -> bool:

@@ -70,6 +70,10 @@ class Rules:
     """A parked pool goes down from step 1, although the activators are in its route."""
     counts_each_way_down: bool = True
     """Step 1 has an epoch of its own, also where the activators have published one while parked."""
+    takes_once_published: bool = True
+    """R1: the Service leads to the activators alone only once all of them are its endpoints."""
+    sleeps_once_taken: bool = True
+    """Steps 2 and 3: the Service leads to no pod before the operator looks."""
 
 
 class Activator(NamedTuple):
@@ -134,12 +138,15 @@ class State(NamedTuple):
     settled: str = ""
     """acknowledged or settled, for the present epoch."""
     replicas: int = 1
+    selects: bool = True
+    """Whether the Service leads to the pod."""
     raised: str = ""
     """'again' once an activator has raised a scale that was not 0."""
     lowered: str = ""
     """'blindly' once the scale was lowered although it had been written since it was read."""
     slept: str = ""
-    """'under a request' once the sleep was announced while a request that was passed on ran."""
+    """'under a request' once the sleep was announced while a request that was passed on ran;
+    'with a way past' once the pods of a pool that nobody asks could still be reached directly."""
     pod: str = "ready"
     """none, starting, ready or failed (by a fault, and for good)."""
     old: str = ""
@@ -157,8 +164,9 @@ class State(NamedTuple):
 class SleepModel:
     """The steps of the protocol under some rules.
 
-    The pods of a pool that is not `metered` are not asked, and the activators stay in its route. A
-    pool that `parks` may be parked whenever it is Warm.
+    The pods of a pool that is not `metered` are not asked, and all connections pass the activators
+    once the operator has taken the selector of its Service. A pool that `parks` may be parked
+    whenever it is Warm.
     """
 
     def __init__(
@@ -212,7 +220,8 @@ class SleepModel:
         if op.step == "looked":
             if op.pool_is_current or not self.rules.names_pool_version:
                 passed = any(r.where == "pod" and r.through >= 0 for r in s.requests)
-                slept = _write(s, phase="Sleeping", slept="under a request" if passed else s.slept)
+                past = "with a way past" if s.selects and not self.metered else s.slept
+                slept = _write(s, phase="Sleeping", slept="under a request" if passed else past)
                 after = op._replace(step="announced")
                 yield f"{name} announces the sleep", slept._replace(**{name: after})
             else:
@@ -224,8 +233,21 @@ class SleepModel:
             else:
                 yield f"{name} finds the scale changed", done
 
+    def _take(self, s: State) -> Iterator[tuple[str, State]]:
+        """Of a pool without a gauge: the route through the activators alone."""
+        if s.phase == "Warm" and s.route == "Native":
+            joined = _write(s, route="Activator", epoch=s.epoch + 1, settled="")
+            yield "operator decides for the activators", joined
+        ready = [a for a in s.activators if a.alive]
+        is_published = bool(ready) and all(a.published >= s.epoch for a in ready)
+        is_led = s.route == "Activator" and (is_published or not self.rules.takes_once_published)
+        if s.selects and is_led:
+            yield "operator takes the Service", s._replace(selects=False)
+
     def _decide(self, s: State) -> Iterator[tuple[str, State]]:
         """Steps 1 to 3, and the ways up. The decision is written at the version it was made on."""
+        if not self.metered:
+            yield from self._take(s)
         if s.phase == "Warm" and s.epoch < self.epochs:
             yield "operator routes to the activators", _drain(s)
             if self.parks:
@@ -280,6 +302,8 @@ class SleepModel:
             return True
         if any(a.published >= 0 for a in s.activators if not a.alive):
             return False  # its clients would be led to a lost activator
+        if s.selects and not self.metered and self.rules.sleeps_once_taken:
+            return False
         ready = [a for a in s.activators if a.alive]
         return bool(ready) and all(a.published >= s.epoch for a in ready)
 
@@ -289,7 +313,7 @@ class SleepModel:
         for number in ACTIVATORS:
             bit = endpoint(number)
             if everybody & bit & ~op.asked and s.activators[number].alive:
-                # Of an unmetered pool, those that it forwards count too.
+                # Of a pool without a gauge, those that it forwards count too.
                 counts = ("held",) if self.metered else ("held", "pod")
                 holds = any(r.where in counts and r.through == number for r in s.requests)
                 is_writing = s.activators[number].writing != ""
@@ -338,7 +362,8 @@ class SleepModel:
         if not wants and a.published >= 0 and settled:
             yield f"activator {n} leaves", _set(s, n, published=-1)
         lost = s.activators[1 - n]
-        answers = a.published >= 0 or a.pod_ready or not rules.takes_back_what_another_answers
+        pod_answers = a.pod_ready and self.metered
+        answers = a.published >= 0 or pod_answers or not rules.takes_back_what_another_answers
         if answers and not lost.alive and lost.published >= 0:
             yield f"activator {n} takes the lost one's endpoint back", _set(s, 1 - n, published=-1)
         held = [r for r in s.requests if r.where == "held" and r.through == n]
@@ -403,9 +428,9 @@ class SleepModel:
         leaves = s.old == "unknown" or not self.rules.pre_stop
         if s.old and leaves and not any(r.where == "old" for r in s.requests):
             yield "the old pod is gone", s._replace(old="")
-        now = POD * (s.pod == "ready")
+        now = POD * (s.pod == "ready" and s.selects)
         now |= sum(endpoint(n) for n in ACTIVATORS if s.activators[n].published >= 0)
-        if now == 0 and s.old:
+        if now == 0 and s.old and s.selects:
             now = OLD  # kube-proxy uses terminating endpoints when there are no others
         settled = "settled" if s.settled == "acknowledged" else s.settled
         old = s.old and "unknown"
@@ -483,7 +508,7 @@ class SleepModel:
 def has_endpoint(s: State) -> bool:
     """Whether the Service has an endpoint: a pod that answers, or an activator."""
     published = any(a.published >= 0 for a in s.activators)
-    return published or s.pod == "ready" or s.old != ""
+    return published or (s.selects and (s.pod == "ready" or s.old != ""))
 
 
 def broken(s: State) -> str:
@@ -496,6 +521,8 @@ def broken(s: State) -> str:
         return "R2: the scale was lowered at another version than the one read"
     if s.raised:
         return "R3: an activator raised a scale that was not 0"
+    if s.slept == "with a way past":
+        return "step 2: the sleep was announced while connections could pass the activators by"
     if s.slept:
         return "step 5: the sleep was announced under a request that an activator had passed on"
     return ""

@@ -9,7 +9,6 @@ from dataclasses import fields
 import pytest
 from protocol.explore import Explored, explore
 from protocol.handover_model import (
-    POD,
     Activator,
     HandoverModel,
     HandoverRules,
@@ -35,15 +34,16 @@ ASLEEP = State(
     ),
 )
 
-UNMETERED = State(
-    proxy=POD | 1, activators=(Activator(slice="ready", epoch=0), Activator(other=True))
+ALL_PASS = State(
+    selects=False,
+    proxy=1,
+    activators=(Activator(pod=False, slice="ready", epoch=0), Activator(pod=False, other=True)),
 )
-"""Warm, with the activator of set 0 beside the pod."""
+"""Warm, and all connections pass the activator of set 0."""
 
 
 def explored(start: State, rules: HandoverRules | None = None) -> Explored[State]:
-    model = HandoverModel(rules, metered=start.proxy != UNMETERED.proxy)
-    return explore(start, model.moves, broken)
+    return explore(start, HandoverModel(rules).moves, broken)
 
 
 def is_no_fault(step: str) -> bool:
@@ -73,7 +73,7 @@ def test_a_sleeping_pool_is_given_to_another_set() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [WARM, UNMETERED], ids=["warm", "unmetered"])
+@pytest.mark.parametrize("start", [WARM, ALL_PASS], ids=["warm", "all pass"])
 def test_a_pool_is_given_to_another_set_at_any_moment_of_a_way_down(start: State) -> None:
     assert_holds(start)
 
@@ -91,13 +91,13 @@ def test_one_fault_while_a_sleeping_pool_is_handed_over() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("start", [WARM, UNMETERED], ids=["warm", "unmetered"])
+@pytest.mark.parametrize("start", [WARM, ALL_PASS], ids=["warm", "all pass"])
 def test_one_fault_while_a_pool_is_handed_over_at_any_moment(start: State) -> None:
     assert_holds(start._replace(faults=1))
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("start", [WARM, ASLEEP, UNMETERED], ids=["warm", "asleep", "unmetered"])
+@pytest.mark.parametrize("start", [WARM, ASLEEP, ALL_PASS], ids=["warm", "asleep", "all pass"])
 def test_a_pool_is_given_to_another_set_and_back(start: State) -> None:
     assert_holds(start._replace(changes=2))
 
@@ -106,10 +106,10 @@ BREAKS = {
     "stays_until_replaced": ("R1", ASLEEP),
     "ends_when_replaced": ("R1", ASLEEP._replace(ends=True)),
     "withdraws_only_replaced": ("R1", ASLEEP._replace(faults=1)),
-    "withdraws_only_lost": ("step 5", UNMETERED),
-    "waits_for_the_front": ("step 5", UNMETERED),
-    "asks_owners": ("step 5", UNMETERED),
-    "keeps_the_record": ("step 5", UNMETERED),
+    "withdraws_only_lost": ("step 5", ALL_PASS),
+    "waits_for_the_front": ("step 5", ALL_PASS),
+    "asks_owners": ("step 5", ALL_PASS),
+    "keeps_the_record": ("step 5", ALL_PASS),
     "leaves_after_settling": ("R1", ASLEEP._replace(changes=2)),
     "hears_in_time": ("R1", ASLEEP._replace(changes=2)),
 }

@@ -65,20 +65,31 @@ ASLEEP_WITH_A_LOST_ACTIVATOR = State(
 )
 
 
-BESIDE = Activator(route="Activator", epoch=1, published=1)
-UNMETERED = State(
+IN_FRONT = Activator(route="Activator", epoch=1, published=1)
+ALL_PASS = State(
     route="Activator",
     epoch=1,
-    proxy=POD | endpoint(0) | endpoint(1),
-    activators=(BESIDE, BESIDE),
+    proxy=endpoint(0) | endpoint(1),
+    selects=False,
+    activators=(IN_FRONT, IN_FRONT),
     requests=(Request(),),
 )
-"""Warm, with the activators beside the pod. The next way down is the second epoch."""
+"""Warm, and all connections pass the activators. The next way down is the second epoch."""
 
 
-ASIDE = BESIDE._replace(phase="Parked")
-PARKED = UNMETERED._replace(phase="Parked", activators=(ASIDE, ASIDE))
+ASIDE = IN_FRONT._replace(phase="Parked")
+PARKED = ALL_PASS._replace(
+    phase="Parked",
+    proxy=POD | endpoint(0) | endpoint(1),
+    selects=True,
+    activators=(ASIDE, ASIDE),
+)
 """Parked. The way down from here is the second epoch."""
+
+
+def parked(*, metered: bool) -> State:
+    """A parked pool whose pods are asked, or one whose connections all pass the activators."""
+    return PARKED if metered else PARKED._replace(selects=False, proxy=ALL_PASS.proxy)
 
 
 def waits(state: State) -> bool:
@@ -92,36 +103,56 @@ def test_one_request_at_any_moment_of_a_way_down() -> None:
 
 
 @pytest.mark.slow
-def test_one_request_at_any_moment_of_a_way_down_of_an_unmetered_pool() -> None:
-    """Nobody asks the pod: what reached it directly is answered before it is gone."""
-    seen = explored(start=UNMETERED, ways_down=2, metered=False)
+def test_one_request_at_any_moment_of_a_way_down_of_a_pool_whose_connections_all_pass() -> None:
+    seen = explored(start=ALL_PASS, ways_down=2, metered=False)
+    assert_holds(seen)
+    assert seen.stuck(waits, is_no_fault) == []
+
+
+@pytest.mark.slow
+def test_one_request_at_any_moment_while_auto_decides_and_before_the_first_sleep() -> None:
+    """What reached the pod before is answered before it is gone."""
+    seen = explored(ways_down=2, metered=False)
     assert_holds(seen)
     assert seen.stuck(waits, is_no_fault) == []
 
 
 @pytest.mark.slow
 @pytest.mark.nightly
-def test_one_request_and_one_fault_for_an_unmetered_pool() -> None:
-    seen = explored(start=UNMETERED._replace(faults=1), ways_down=2, metered=False)
+@pytest.mark.parametrize("start", [ALL_PASS, State(requests=(Request(),))], ids=["all", "decides"])
+def test_one_request_and_one_fault_where_all_connections_pass(start: State) -> None:
+    seen = explored(start=start._replace(faults=1), ways_down=2, metered=False)
     assert_holds(seen)
     assert seen.stuck(lambda state: not has_endpoint(state), is_no_fault) == []
 
 
-UNMETERED_BREAKS = {
+ALL_PASS_BREAKS = {
     "waits_for_acknowledgement": "step 5",
     "asks_activators": "step 5",
     "announces": "step 5",
     "names_pool_version": "step 5",
-    "pre_stop": "R1",
 }
 
 
-@each("left_out, rule", UNMETERED_BREAKS.items())
-def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
+@each("left_out, rule", ALL_PASS_BREAKS.items())
+def test_without_one_of_its_parts_the_protocol_breaks_where_all_connections_pass(
     left_out: str, rule: str
 ) -> None:
     rules = Rules(**{left_out: False})
-    seen = explored(rules, start=UNMETERED, ways_down=2, metered=False)
+    seen = explored(rules, start=ALL_PASS, ways_down=2, metered=False)
+    assert seen.broken is not None
+    assert seen.broken.rule.startswith(rule)
+
+
+TAKING_BREAKS = {"takes_once_published": "R1", "sleeps_once_taken": "step 2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("left_out", "rule"), TAKING_BREAKS.items())
+def test_a_service_that_is_taken_at_another_time_breaks_the_protocol(
+    left_out: str, rule: str
+) -> None:
+    seen = explored(Rules(**{left_out: False}), ways_down=2, metered=False)
     assert seen.broken is not None
     assert seen.broken.rule.startswith(rule)
 
@@ -129,7 +160,7 @@ def test_without_one_of_its_parts_the_protocol_breaks_for_an_unmetered_pool(
 @pytest.mark.slow
 @pytest.mark.parametrize("metered", [True, False])
 def test_one_request_at_any_moment_of_a_parked_pool(*, metered: bool) -> None:
-    seen = explored(start=PARKED, ways_down=2, metered=metered, parks=True)
+    seen = explored(start=parked(metered=metered), ways_down=2, metered=metered, parks=True)
     assert_holds(seen)
     assert seen.stuck(waits, is_no_fault) == []
 
@@ -138,7 +169,7 @@ def test_one_request_at_any_moment_of_a_parked_pool(*, metered: bool) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("metered", [True, False])
 def test_one_request_and_one_fault_for_a_parked_pool(*, metered: bool) -> None:
-    start = PARKED._replace(faults=1)
+    start = parked(metered=metered)._replace(faults=1)
     seen = explored(start=start, ways_down=2, metered=metered, parks=True)
     assert_holds(seen)
     assert seen.stuck(waits, is_no_fault) == []
@@ -160,7 +191,8 @@ def test_a_parked_pool_that_sleeps_by_a_shorter_way_breaks_the_protocol(
     left_out: str, rule: str, *, metered: bool
 ) -> None:
     rules = Rules(**{left_out: False})
-    seen = explored(rules, start=PARKED, ways_down=2, metered=metered, parks=True)
+    start = parked(metered=metered)
+    seen = explored(rules, start=start, ways_down=2, metered=metered, parks=True)
     assert seen.broken is not None
     assert seen.broken.rule.startswith(rule)
 
@@ -268,7 +300,7 @@ def test_the_settle_time_protects_nothing_that_pre_stop_does_not() -> None:
 
 def test_every_part_of_the_protocol_is_left_out_once() -> None:
     known = BREAKS_WITH_ONE_REQUEST | BREAKS_WITH_A_FAULT | BREAKS_WITH_TWO_REQUESTS
-    known |= PARKED_BREAKS
+    known |= PARKED_BREAKS | TAKING_BREAKS
     elsewhere = {
         "settles",
         "leaves_after_settling",

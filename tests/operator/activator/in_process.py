@@ -36,11 +36,12 @@ READYZ = {"httpGet": {"path": "/readyz", "port": "http"}}
 BY_ACTIVATOR = {"route": "Activator"}
 
 
-def pool(phase="Asleep", epoch=1, *, counted=False, **spec):
-    """`counted` is a pool whose pods have no gauge: its connections count."""
-    passes_by = phase == "Warm" and not counted and spec.get("route") != "Activator"
-    route = {"target": "Native" if passes_by else "Activator", "epoch": epoch, "counted": counted}
-    return warm_pool(status={"phase": phase, "route": route}, **spec)
+def pool(phase="Asleep", epoch=1, *, lacks=False, **spec):
+    """`lacks` is a pool whose pods have no gauge: all its connections pass."""
+    passes_by = phase == "Warm" and not lacks and spec.get("route") != "Activator"
+    route = {"target": "Native" if passes_by else "Activator", "epoch": epoch}
+    known = {"template": {"metered": False}} if lacks else {}
+    return warm_pool(status={"phase": phase, "route": route, "internal": known}, **spec)
 
 
 def show(view, kind, obj, change="MODIFIED"):

@@ -61,7 +61,7 @@ def active(activator):
     ("how", "minutes"),
     [
         (BY_ACTIVATOR, 10),
-        ({"counted": True}, 10),
+        ({"lacks": True}, 10),
         (BY_ACTIVATOR | {"connectionIdleTimeout": "1h"}, 60),
     ],
 )

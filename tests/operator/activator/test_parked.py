@@ -18,7 +18,7 @@ from tests.operator.cluster import eventually
 
 pytestmark = pytest.mark.timeout(60)
 
-UNMETERED = {"counted": True}
+NO_GAUGE = {"lacks": True}
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_it_is_repeated_while_the_pool_stays_parked(activator, monkeypatch
     await activator.announced(2)
 
 
-@pytest.mark.parametrize("how", [{}, UNMETERED, BY_ACTIVATOR])
+@pytest.mark.parametrize("how", [{}, NO_GAUGE, BY_ACTIVATOR])
 async def test_each_parking_is_announced_anew(activator, how):
     """The epoch of a pool whose connections count stays as it is."""
     await activator.new_pod(ready=True)
@@ -152,7 +152,7 @@ async def test_a_target_at_zero_is_raised(activator):
 # --- connections that stay here ---
 
 
-@pytest.mark.parametrize("how", [UNMETERED, BY_ACTIVATOR])
+@pytest.mark.parametrize("how", [NO_GAUGE, BY_ACTIVATOR])
 async def test_a_client_whose_connection_counts_stays_here(activator, how):
     activator.see("WarmPool", pool("Parked", **how))
     made = await activator.new_pod(of=Keeper, ready=True)
@@ -163,7 +163,7 @@ async def test_a_client_whose_connection_counts_stays_here(activator, how):
     await activator.announced(1)
 
 
-@pytest.mark.parametrize("how", [UNMETERED, BY_ACTIVATOR])
+@pytest.mark.parametrize("how", [NO_GAUGE, BY_ACTIVATOR])
 async def test_bytes_of_a_quiet_connection_are_announced_and_pass_at_once(
     activator, monkeypatch, how
 ):

@@ -126,7 +126,7 @@ async def test_a_probe_of_any_other_is_answered_here(activator, phase):
 
 
 @pytest.mark.parametrize(
-    ("how", "ends"), [(BY_ACTIVATOR, False), (BY_ACTIVATOR, True), ({"counted": True}, False)]
+    ("how", "ends"), [(BY_ACTIVATOR, False), (BY_ACTIVATOR, True), ({"lacks": True}, False)]
 )
 async def test_what_a_quiet_connection_says_on_the_way_down_is_announced_first(
     activator, monkeypatch, how, ends

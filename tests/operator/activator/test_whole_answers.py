@@ -212,11 +212,12 @@ class World:
         self.pod = self.line = None
         self.number = self.sleeps = self.said = 0
         self.used_at = clock.now
+        activator.see("Deployment", deployment())
         activator.kube.on("raise_scale", lambda _: activator.see_pod(self.pod, ready=True))
         self.phase("Asleep")
 
     def phase(self, phase):
-        self.activator.see("WarmPool", pool(phase, counted=True))
+        self.activator.see("WarmPool", pool(phase, lacks=True))
 
     async def visit(self, visit):
         first, *others = visit.exchanges

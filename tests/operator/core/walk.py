@@ -16,7 +16,6 @@ from kotatsu_operator.core.budget.ledger import BilledPod, Ledger, accrue
 from kotatsu_operator.core.budget.limit import EVERYTHING, Allowed, allowed, news, standing
 from kotatsu_operator.core.decide.decide import decide
 from kotatsu_operator.core.decide.phases import asleep_after
-from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import (
     UNORDERED,
     Decision,
@@ -27,7 +26,7 @@ from kotatsu_operator.core.pool.decision import (
 )
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route
 from kotatsu_operator.core.pool.news import Note
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 
 from .values import kept_in_status
 
@@ -104,6 +103,8 @@ class Request:
     at: datetime
     seconds: float = 0.2
     begun: datetime | None = None
+    passed: bool = False
+    """Whether it has reached its pod through an activator."""
 
     @property
     def finished(self) -> datetime | None:
@@ -138,8 +139,6 @@ class Walk:
     unmeasurable: Callable[[datetime], bool] = lambda _: False
     unmetered: bool = False
     """Whether the pods have no gauge."""
-    passes: Callable[[Request], bool] = lambda _: True
-    """Whether a request to an unmetered pool goes through an activator, and not to a pod."""
     has_last_request: bool = True
     sees_held: bool = True
     """False for an operator that does not ask activators while the pool is asleep."""
@@ -227,8 +226,9 @@ class Walk:
         for _ in range(6):
             seen = self._observe()
             budget, notes = self._settle()
-            decision = decide(self.spec, seen, self.memory, self.now, budget)
-            check_rules(self.spec, seen, self.memory, self.now, decision)
+            spec = self._decided_spec()
+            decision = decide(spec, seen, self.memory, self.now, budget)
+            check_rules(spec, seen, self.memory, self.now, decision)
             settled = self._act(decision, seen)
             memory, said = self.memory, decision.notes + notes
             what = memory.phase, memory.reason, memory.route.target, decision.floor
@@ -291,7 +291,7 @@ class Walk:
         self.gone += [p for p in self.pods if p.gone_at is not None and p.gone_at <= at]
         self.pods = [p for p in self.pods if p.gone_at is None or p.gone_at > at]
         for request in self.requests:
-            if request.at == at and self._is_announced(request):
+            if request.at == at and self._is_announced():
                 self.ticket = at
         self._serve()
         if self.operator_up and (self.watched or self._is_due()):
@@ -306,20 +306,21 @@ class Walk:
             return None
         return self.looked_at + timedelta(seconds=self.tick)
 
-    def _is_announced(self, request: Request) -> bool:
+    def _is_announced(self) -> bool:
         """Whether a request comes through the activator while that announces its requests."""
         if self.ready == 0:
             return True
         is_through = self.memory.route.target is Route.ACTIVATOR
         if not self.unmetered:
             return is_through
-        return is_through and self.memory.phase is Phase.DRAINING and self.passes(request)
+        return is_through and self.memory.phase is Phase.DRAINING
 
     def _serve(self) -> None:
         if self.ready:
             for request in self.requests:
                 if request.at <= self.now and request.begun is None:
                     request.begun = self.now
+                    request.passed = self.memory.route.target is Route.ACTIVATOR
         elif self.held and self.replicas == 0 and self.raises:
             self.scale(1)  # the activator wakes it by itself
 
@@ -328,6 +329,7 @@ class Walk:
         last = max((min(r.finished, self.now) for r in begun), default=None)
         asleep = self.memory.phase in (Phase.ASLEEP, Phase.SLEEPING)
         reduced = sum(p.is_reduced and p.gone_at is None for p in self.pods)
+        is_told = self.ready > 0 and not (asleep or self.unmeasurable(self.now))
         acknowledged = None
         if self.acknowledges_after is not None:
             acknowledged = max((e for at, e in self._published if at <= self.now), default=0)
@@ -349,22 +351,31 @@ class Walk:
                 last_request=last if self.has_last_request and self.ready else None,
                 ticket=self.ticket,
                 known=asleep or not self.unmeasurable(self.now),
+                metered=True if is_told else None,
             ),
         )
 
     def _unmetered_demand(self, asleep: bool) -> Demand:
         """What the activators see, beside pods that answer that they have no gauge."""
-        passed = [r for r in self.requests if r.begun and r.begun <= self.now and self.passes(r)]
+        passed = [r for r in self.requests if r.begun and r.begun <= self.now and r.passed]
+        held = self.held if self.sees_held or not asleep else 0
+        if self._decided_spec().decided:
+            last = max((min(r.finished, self.now) for r in passed), default=None)
+            return Demand(sum(self.now < r.finished for r in passed), held, last, self.ticket)
         lacks = self.ready > 0 and not asleep
         return Demand(
-            held=self.held if self.sees_held or not asleep else 0,
+            held=held,
             ticket=self.ticket,
             known=not lacks,
             silent="pod web-1 has no port named http" if lacks else "",
             metered=False if lacks else None,
-            passing=sum(self.now < r.finished for r in passed),
-            last_passed=max((min(r.finished, self.now) for r in passed), default=None),
         )
+
+    def _decided_spec(self) -> PoolSpec:
+        """The spec with what Auto has decided."""
+        if self.memory.template.metered is not False:
+            return self.spec
+        return replace(self.spec, route=RouteMode.ACTIVATOR, decided=True)
 
     # --- the operator ---
 
@@ -394,7 +405,7 @@ class Walk:
         if decision.replicas is not None and decision.replicas != self.replicas:
             self.scale(decision.replicas)
         self._resize(decision)
-        demand = counted(seen.demand, decision.memory)
+        demand = seen.demand
         quiet = demand.known and demand.concurrency == 0
         if decision.sleep and (quiet or decision.force):
             self.memory = asleep_after(decision.memory, self.spec, self.now)

@@ -72,7 +72,7 @@ def full() -> dict:
     warm_up = WarmUp(61.234, 3, "6f1c2d3e4a", Parts(12.001, 1.5, 40.123, 7.61), window=True)
     memory = Memory(
         phase=Phase.WARM, reason=Reason.OVERRIDE, since=AT,
-        route=Routing(Route.ACTIVATOR, 12345, counted=True),
+        route=Routing(Route.ACTIVATOR, 12345, beside=True),
         override=KnownOverride(spec.override.key, AT), announced=Announced(AT, AT),
         template=Template("6f1c2d3e4a", proven=True, metered=False),
         last_active=AT, unknown_since=AT,

@@ -18,6 +18,7 @@ from kotatsu_operator.core.plan.plan import Plan, plan_at, with_least
 from kotatsu_operator.core.pool.calendars import with_calendars
 from kotatsu_operator.core.pool.memory import KnownOverride, Memory, Phase
 from kotatsu_operator.core.pool.parse import SpecError, parse
+from kotatsu_operator.core.pool.route import with_route
 from kotatsu_operator.core.pool.spec import PLATFORM, Override, Parked, Platform, PoolSpec
 from kotatsu_operator.core.protocol import API_VERSION
 from kotatsu_operator.core.report.status import read_ledger, read_memory
@@ -158,7 +159,7 @@ def read_pool(raw: Object, platform: Platform = PLATFORM, *, strict: bool = Fals
         # The status is about another override.
         memory = replace(memory, override=KnownOverride(memory.override.key))
     namespace = str(meta.get("namespace") or "")
-    parsed = with_least(with_calendars(parsed, memory), memory)
+    parsed = with_least(with_calendars(with_route(parsed, raw), memory), memory)
     return Pool(namespace, name, parsed, memory, read_ledger(status), raw)
 
 

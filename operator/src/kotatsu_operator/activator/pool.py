@@ -24,14 +24,8 @@ from kotatsu_operator.core.formats import (
 )
 from kotatsu_operator.core.objects import poolset_of, speaks_first, target_of
 from kotatsu_operator.core.pool.memory import Phase, Route, read_warm_ups
-from kotatsu_operator.core.pool.spec import (
-    KNATIVE,
-    PLATFORM,
-    OnExhausted,
-    OverrideMode,
-    PoolSpec,
-    RouteMode,
-)
+from kotatsu_operator.core.pool.route import all_pass, counts_connections
+from kotatsu_operator.core.pool.spec import KNATIVE, PLATFORM, OnExhausted, OverrideMode, PoolSpec
 from kotatsu_operator.kube.objects import Object, ref
 
 _LONGEST_RETRY = 3600
@@ -144,10 +138,10 @@ class Pool:
     """Pools that must answer before this one starts. None of a rejected pool: those of a cycle
     would wait for each other."""
     only_way: bool = False
-    """Route Activator: every connection passes the activator, and the Service selects no pod."""
+    """Every connection passes the activator, and the Service selects no pod."""
     counted: bool = False
-    """Whether the operator judges the pool by its connections here: route Activator, or pods that
-    do not report their requests. Those connections then stay here while the pool is warm."""
+    """Whether the operator judges the pool by its connections here, because its pods have no gauge
+    or route is Activator. Those connections then stay here while the pool is warm."""
     deleted: bool = False
     """The WarmPool is deleted. It stays until its target's pods answer, so that no client is
     rejected."""
@@ -211,8 +205,8 @@ def pool_view(
         depends_on=tuple(spec.get("dependsOn") or ()) if is_accepted else (),
         spent=spent_budget(spec, status),
         poolset=poolset_of(obj),
-        only_way=spec.get("route") == RouteMode.ACTIVATOR,
-        counted=spec.get("route") == RouteMode.ACTIVATOR or route.get("counted") is True,
+        only_way=all_pass(obj),
+        counted=counts_connections(obj),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import activators_of, selects
 from kotatsu_operator.core.pool.memory import Phase
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.route import all_pass
 from kotatsu_operator.core.protocol import ACTIVATOR_LABELS, home_of, set_of_pod
 from kotatsu_operator.core.report.record import taken_service
 from kotatsu_operator.kube.informer import Indexed
@@ -43,7 +43,7 @@ def terms_of_pool(pool: Object) -> Iterator[Term]:
     yield "all", place
     if place:
         yield home_term(key_of(pool)[0], home_of(place))
-    is_taken = taken_service(status) is not None or pool["spec"].get("route") != RouteMode.ACTIVATOR
+    is_taken = taken_service(status) is not None or not all_pass(pool)
     if status.get("phase") == Phase.DRAINING or not is_taken:
         yield "waits", place
 

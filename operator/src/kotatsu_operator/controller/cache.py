@@ -18,7 +18,8 @@ from kotatsu_operator.core.formats import count, internal, table
 from kotatsu_operator.core.objects import selects, service_of, target_of
 from kotatsu_operator.core.pool.decision import Order, order_of
 from kotatsu_operator.core.pool.memory import Route
-from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, RouteMode, Scaled
+from kotatsu_operator.core.pool.route import all_pass
+from kotatsu_operator.core.pool.spec import BUILT_IN, KNATIVE, Scaled
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
     CAPACITY_LABEL,
@@ -324,7 +325,7 @@ class Cache:
     def _change_slice(
         self, key: Key, ours: SliceView | None, foreign: views.ForeignSlice | None
     ) -> Concerned:
-        """Store or remove a slice; another controller's concerns pools with route Activator."""
+        """Store or remove a slice; another controller's concerns pools that all have to pass."""
         slices = self.activators.slices
         before, others = slices.pop(key, None), self.foreign_slices.pop(key, None)
         if ours is not None:
@@ -338,7 +339,7 @@ class Cache:
                 pool
                 for service in services
                 for pool in self.pools_of_service(service)
-                if self.pools[pool]["spec"].get("route") == RouteMode.ACTIVATOR
+                if all_pass(self.pools[pool])
             ),
         }
 
@@ -488,15 +489,14 @@ class Cache:
     def acknowledged(self, key: Key) -> int | None:
         """The epoch that all Ready activators have published; None without such activators.
 
-        0 while connections bypass the activators of a pool with route Activator.
+        0 while connections bypass the activators that all are to pass.
         """
         published = self.published(key)
         return 0 if published and self.is_bypassed(key) else published
 
     def is_bypassed(self, key: Key) -> bool:
-        """Whether the Service of a pool with route Activator leads to pods."""
-        spec = self.pools[key]["spec"] if key in self.pools else {}
-        if spec.get("route") != RouteMode.ACTIVATOR:
+        """Whether the Service of a pool leads to pods though all are to pass the activators."""
+        if key not in self.pools or not all_pass(self.pools[key]):
             return False
         place = key[0], service_of(self.pools[key])
         selector = table(self.services.get(place, {"spec": {}})["spec"].get("selector"))
@@ -519,7 +519,7 @@ class Cache:
     def answers(self, key: Key) -> bool:
         """Whether a pod of a pool is an endpoint of its Service, and Ready."""
         pool = self.pools.get(key)
-        if pool is None or pool["spec"].get("route") == RouteMode.ACTIVATOR:
+        if pool is None or all_pass(pool):
             return False
         workload = self.workloads.get((key[0], objects.ref(*target_of(pool))))
         selector = None if workload is None else workload.selector

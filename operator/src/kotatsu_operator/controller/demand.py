@@ -13,7 +13,9 @@ from kotatsu_operator.controller.pages import PARALLEL, Coalesced, Page, Pages
 from kotatsu_operator.controller.response import Method
 from kotatsu_operator.core import exposition
 from kotatsu_operator.core.exposition import LONGEST_PAGE, Samples, Silence
+from kotatsu_operator.core.plan.activity import asks_for_gauge
 from kotatsu_operator.core.pool.decision import Demand, Wake
+from kotatsu_operator.core.pool.memory import Template
 from kotatsu_operator.core.pool.spec import InFlightMetric, PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import (
     ACTIVE,
@@ -35,14 +37,14 @@ _ACTIVATOR_PAGE = "/metrics?looks=&" + "&".join(f"name[]={name}" for name in LOO
 Until version 0.1 a request without `looks` was a look at all pools: to be removed in version 0.2.
 """
 
+NOT_KNOWN = Template()
+"""Of pods that have shown nothing yet."""
+
 AT_ONCE = 64
 """Pods of one pool that are asked at once."""
 
 QUIET, LONGEST_QUIET = 1.0, 16.0
 """Seconds for which a silent pod is not asked again: at first, and at most."""
-NO_PAGE, NO_GAUGE = 300.0, 30.0
-"""Seconds for which a pod of an unmetered pool is not asked again: without a page, because many
-apps log each such request, and with a page, because a gauge may appear with the first request."""
 LAST_REQUEST = "kotatsu_last_request_timestamp_seconds"
 """The gauge with the Unix time of the last request; a page may lack it."""
 
@@ -111,35 +113,30 @@ class Scraper:
         pod: PodView,
         metric: InFlightMetric,
         targets: Targets = (),
-        metered: bool | None = None,
+        *,
+        metered: bool = False,
     ) -> PodAnswer | Silence:
         """Requests in flight in a pod, and the time of the last one by the operator's clock.
 
         `targets` are the target ports of the Service, and `metered` is whether the pool's pods are
         known to have a gauge. A pod that used up the timeout is not asked for a while, which
-        doubles each time. Nor is one of an unmetered pool: see NO_PAGE and NO_GAUGE.
+        doubles each time.
         """
         clock = asyncio.get_running_loop().time
         quiet, asked = self._quiet.get(pod.uid), (pod.ready, metric, tuple(targets))
         if quiet is not None and clock() < quiet.until and quiet.asked == asked:
-            is_over = quiet.silence.lacks and metered is not False
-            if not is_over:
-                return quiet.silence
-        answer = await self._pod(pod, metric, targets, metered)
+            return quiet.silence
+        answer = await self._pod(pod, metric, targets, metered=metered)
         self._quiet.pop(pod.uid, None)
-        if isinstance(answer, Silence) and (answer.waited or answer.lacks):
-            lasting = QUIET
-            if answer.lacks:
-                lasting = NO_GAUGE if answer.has_page else NO_PAGE
-            elif quiet is not None and quiet.silence.waited:
-                lasting = min(2 * quiet.lasting, LONGEST_QUIET)
+        if isinstance(answer, Silence) and answer.waited:
+            lasting = QUIET if quiet is None else min(2 * quiet.lasting, LONGEST_QUIET)
             while len(self._quiet) >= _MOST_QUIET:
                 del self._quiet[next(iter(self._quiet))]
             self._quiet[pod.uid] = _Quiet(answer, lasting, clock() + lasting, asked)
         return answer
 
     async def _pod(
-        self, pod: PodView, metric: InFlightMetric, targets: Targets, metered: bool | None
+        self, pod: PodView, metric: InFlightMetric, targets: Targets, *, metered: bool
     ) -> PodAnswer | Silence:
         names: tuple[str, ...] = (metric.name, LAST_REQUEST)
         is_default = metric.name == InFlightMetric.name
@@ -165,7 +162,7 @@ class Scraper:
             ):
                 return PodAnswer(0, _newest(page.samples.get(LAST_REQUEST, ()), page))
             why = f"has no metric {metric.name} on {where}"
-            return found or Silence(why, lacks=True, has_page=True)
+            return found or Silence(why, lacks=True)
         in_flight = exposition.count_of(page.samples[metric.name])
         if in_flight is None:
             return Silence(f"reports no finite number for {metric.name} on {where}")
@@ -176,7 +173,8 @@ class Scraper:
         pods: Sequence[PodView],
         metric: InFlightMetric,
         targets: Targets = (),
-        metered: bool | None = None,
+        *,
+        metered: bool = False,
     ) -> list[PodAnswer | Silence]:
         """The answers of a pool's pods, in the same order.
 
@@ -190,7 +188,7 @@ class Scraper:
             async with slots:
                 if silent >= AT_ONCE:
                     return Silence(f"was not queried, because {AT_ONCE} other pods did not respond")
-                answer = await self.pod(pod, metric, targets, metered)
+                answer = await self.pod(pod, metric, targets, metered=metered)
             silent += isinstance(answer, Silence) and answer.waited
             return answer
 
@@ -359,32 +357,36 @@ class Observer:
         key: Key,
         spec: PoolSpec,
         pods: list[PodView],
-        metered: bool | None = None,
+        template: Template = NOT_KNOWN,
         *,
         looks: bool = False,
     ) -> Demand:
-        """Ask every pod that is not terminating, and every activator; `looks` marks step 4.
+        """Ask every activator, and every pod that is not terminating; `looks` marks step 4.
 
-        `metered` is whether the pool's pods are known to have a gauge.
+        With route Activator, pods are asked only as long as it is open whether they have a gauge,
+        which `template` says.
 
-        Demand is unknown if a pod does not respond that may have requests: it is or was Ready.
-        (Readiness can fail under load.) A pod that was never Ready got none, and cannot respond
-        while it starts. If all pods that may have requests show that they have no gauge, the pool
-        is not metered (see `core.plan.activity`).
+        Otherwise demand is unknown if a pod does not respond that may have requests: it is or was
+        Ready. (Readiness can fail under load.) A pod that was never Ready got none, and cannot
+        respond while it starts.
         """
+        all_pass = spec.route is RouteMode.ACTIVATOR
         said = list[tuple[PodView, PodAnswer | Silence]]()
         with self.aside(key):
             # Activators first: a request that moves to a pod meanwhile is then counted there.
             activators = self.cache.activators.of(key)
             through = await self.scraper.passing(activators, key, looks=looks)
-            if spec.route is not RouteMode.ACTIVATOR:
+            if not all_pass or asks_for_gauge(spec, template):
                 asked = sorted((p for p in pods if p.running and not p.terminating), key=_order)
                 targets = target_ports(self.cache.services.get((key[0], spec.service)))
-                answers = await self.scraper.pods(asked, spec.in_flight_metric, targets, metered)
+                answers = await self.scraper.pods(
+                    asked, spec.in_flight_metric, targets, metered=template.metered is True
+                )
                 said = list(zip(asked, answers, strict=True))
-        if spec.route is RouteMode.ACTIVATOR:
+        metered = _has_gauge(said)
+        if all_pass:
             why = through.silent_activator
-            if not why and self.cache.is_bypassed(key):
+            if not why and not spec.beside and self.cache.is_bypassed(key):
                 why = f"Service {spec.service} has endpoints beside the activators"
             return Demand(
                 through.passing,
@@ -392,6 +394,7 @@ class Observer:
                 through.last_passed,
                 known=not why,
                 silent=why,
+                metered=metered,
                 timed_out=through.timed_out,
                 last_wake=through.last_wake,
             )
@@ -401,15 +404,23 @@ class Observer:
         ]
         silent = [through.silent_activator] if through.silent_activator else []
         silent += [f"pod {pod.key[1]} {answer.why}" for pod, answer in unheard]
-        is_lacking = bool(unheard) and all(answer.lacks for _, answer in unheard)
         return replace(
             through,
             in_flight=sum(answer.in_flight for answer in heard),
             last_request=max((a.last_request for a in heard if a.last_request), default=None),
             known=not silent,
             silent=silent[0] if silent else "",
-            metered=True if heard else False if is_lacking else None,
+            metered=metered,
         )
+
+
+def _has_gauge(said: Sequence[tuple[PodView, PodAnswer | Silence]]) -> bool | None:
+    """Whether the pods have a gauge: all Ready ones must show that they have none."""
+    if any(isinstance(answer, PodAnswer) for _, answer in said):
+        return True
+    ready = [answer for pod, answer in said if pod.ready]
+    is_lacking = bool(ready) and all(isinstance(one, Silence) and one.lacks for one in ready)
+    return False if is_lacking else None
 
 
 def _order(pod: PodView) -> tuple[bool, Key]:

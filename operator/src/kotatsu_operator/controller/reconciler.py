@@ -34,7 +34,7 @@ from kotatsu_operator.controller.target import (
 from kotatsu_operator.controller.unserved import Unserved
 from kotatsu_operator.core.budget.ledger import Ledger
 from kotatsu_operator.core.calendar.schedule import dropped
-from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, counted, decide
+from kotatsu_operator.core.decide.decide import LOOK_AGAIN, books_only, decide
 from kotatsu_operator.core.decide.phases import is_overdue
 from kotatsu_operator.core.formats import (
     choice,
@@ -275,7 +275,7 @@ class Reconciler:
         seen = await self._observe(turn, called=called)
         decision = decide(spec, seen, memory, now, allowed, turn.target.step)
         self.pacer.claim(turn.key, decision.claim)
-        again = await self._act(turn, counted(seen, decision.memory), decision)
+        again = await self._act(turn, seen, decision)
         return min(again, now + RETRY) if called else again
 
     async def _observe(self, turn: Turn, *, called: bool) -> Observation:

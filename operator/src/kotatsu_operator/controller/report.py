@@ -138,11 +138,6 @@ class _Shown:
     ledger: Ledger
     accepted: bool
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether the activators' connections stand in for pods that had a gauge."""
-        return self.seen.demand.stands_in and self.decision.memory.unknown_since is not None
-
 
 @dataclass(frozen=True)
 class _Gauge:
@@ -269,8 +264,8 @@ _GAUGES = (
     ),
     _one(
         "kotatsu_pool_demand_known",
-        "0 while a pod or an activator does not report its requests. 1 for a pool without a gauge.",
-        lambda s: s.seen.demand.known and not s.is_silent,
+        "0 while a pod or an activator does not report its requests.",
+        lambda s: s.seen.demand.known,
     ),
     _one(
         "kotatsu_pool_last_request_timestamp_seconds",

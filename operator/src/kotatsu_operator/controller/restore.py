@@ -19,7 +19,7 @@ from kotatsu_operator.core.budget.limit import Ends
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.give_back import FAILED, give_back
 from kotatsu_operator.core.pool.memory import Phase, Route
-from kotatsu_operator.core.pool.spec import RouteMode
+from kotatsu_operator.core.pool.route import all_pass
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.record import Entry, Place
 from kotatsu_operator.kube import errors
@@ -303,7 +303,7 @@ class Former:
         key, route = key_of(pool), table(table(pool.get("status")).get("route"))
         if self._starts(key[0], entry):
             return True
-        if pool["spec"].get("route") == RouteMode.ACTIVATOR and "takenService" not in entry.owed:
+        if all_pass(pool) and "takenService" not in entry.owed:
             return False  # its Service selects no pod
         if route.get("target") == Route.ACTIVATOR:
             home = {"phase": Phase.WARM.value, "route": {"target": Route.NATIVE.value}}

@@ -19,14 +19,13 @@ from kotatsu_operator.core.decide.isolation import check_isolation
 from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.give_back import minimum_back
 from kotatsu_operator.core.objects import read_autoscaler
-from kotatsu_operator.core.plan.activity import counted
 from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
 from kotatsu_operator.core.pool.memory import Memory, Route
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
-from kotatsu_operator.core.report.conditions import said_of_silence, same_clients
+from kotatsu_operator.core.report.conditions import of_contest, said_of_silence, same_clients
 from kotatsu_operator.core.report.status import (
     Status,
     is_new_wake,
@@ -139,16 +138,25 @@ class ScaledTarget(Target):
 
     def _check_service(self, labels: Mapping[str, str]) -> refusal.Refusal | None:
         """Check the Service of pods with these labels."""
+        return refusal.check_service(self.spec, self._service(labels))
+
+    def _service(self, labels: Mapping[str, str]) -> refusal.ServiceFacts:
         cache, key = self.cache, (self.key[0], self.spec.service)
         slices = cache.foreign_slices
-        facts = refusal.ServiceFacts(
+        return refusal.ServiceFacts(
             namespace=key[0],
             labels=labels,
             service=cache.services.get(key),
             older=self.older_pool(cache.pools_of_service(key)),
             foreign=[(of[1], slices[of].manager) for of in slices.having(key)],
         )
-        return refusal.check_service(self.spec, facts)
+
+    @property
+    def contest(self) -> refusal.Refusal | None:
+        """Why a pool cannot lead its Service to the activators that has not done so until now."""
+        labels = {} if self.workload is None else self.workload.labels
+        alone = replace(self.spec, beside=False)
+        return refusal.check_service(alone, self._service(labels)) if self.spec.beside else None
 
     def _check_left(self) -> refusal.Refusal | None:
         """Check whether the Service that the pool leaves, if any, can have its selector back."""
@@ -190,7 +198,7 @@ class ScaledTarget(Target):
             if replicas > 0:
                 demand = await tools.observer.raised(self.key)
         elif ask:
-            demand = await tools.observer.demand(self.key, self.spec, pods, memory.template.metered)
+            demand = await tools.observer.demand(self.key, self.spec, pods, memory.template)
         status = pool.get("status") or {}
         announced = status.get("demand") or {}
         ready = sum(p.ready and not p.terminating for p in pods)
@@ -242,7 +250,7 @@ class ScaledTarget(Target):
         return target.Writes(pool, status, explain=self._explain, finish=finish)
 
     async def _leave_service(self, tools: Tools, status: Status) -> Status:
-        """Give back the selector of a Service that the pool no longer has with route Activator."""
+        """Give back the selector of a Service that the pool no longer leads to the activators."""
         left = self._left(status)
         if left is None:
             return {}
@@ -254,19 +262,20 @@ class ScaledTarget(Target):
         return record.owed_status({"takenService": None})
 
     def _left(self, status: Mapping[str, Any]) -> str | None:
-        """The Service that the pool has taken, and no longer has with route Activator."""
+        """The Service that the pool has taken, and no longer leads to the activators."""
         known = record.taken_service(status)
         is_kept = self.spec.route is RouteMode.ACTIVATOR and known == self.spec.service
         return None if is_kept else known
 
     def _takes_service(self, status: Status) -> bool:
-        """Whether the selector of the Service is to be taken over for route Activator.
+        """Whether the selector of the Service is to be taken over, so that all connections pass.
 
         Only once all activators are endpoints of the Service (R1).
         """
         service = self.cache.services.get((self.key[0], self.spec.service), {"spec": {}})
         selector, route = service["spec"].get("selector"), table(status.get("route"))
-        if self.spec.route is not RouteMode.ACTIVATOR or not selector or ROUTE_LABEL in selector:
+        all_pass = self.spec.route is RouteMode.ACTIVATOR and not self.spec.beside
+        if not all_pass or not selector or ROUTE_LABEL in selector:
             return False
         in_front = route.get("target") == Route.ACTIVATOR
         return in_front and (self.cache.published(self.key) or 0) >= int(route.get("epoch", 0))
@@ -283,6 +292,8 @@ class ScaledTarget(Target):
         known = said_of_silence(
             known, self.cache.services.get((self.key[0], self.spec.service), {})
         )
+        if (why := self.contest) is not None:
+            known = [of_contest(c, why.reason, why.message) for c in known]
         labels = {} if self.workload is None else self.workload.labels
         policy = ""
         # With shared activators such a pool is rejected, or the owner of the namespace accepts it.
@@ -306,13 +317,11 @@ class ScaledTarget(Target):
         pool: Object,
     ) -> target.Finished:
         async def look() -> Demand:
-            if decision.force and seen.demand.known:
-                return Demand()  # overdue (see is_overdue): ask only if demand is unknown
+            if decision.force:
+                return Demand()  # overdue (see is_overdue)
             pods = self.cache.target_pods(self.key[0], self.selector)
-            # Only what the pods say now lets an unmetered pool sleep: each of them is asked.
-            metered = decision.memory.template.metered or None
-            demand = await tools.observer.demand(self.key, self.spec, pods, metered, looks=True)
-            return counted(demand, decision.memory)
+            template = decision.memory.template
+            return await tools.observer.demand(self.key, self.spec, pods, template, looks=True)
 
         steps = ScaleDown(tools.kube, self.key, self.spec, tools.clock, tools.hook, tools.remember)
         attempt = await steps.attempt(
@@ -335,7 +344,8 @@ def scaled(awaits: Awaits = nothing_awaited) -> Kinds:
 
     def make(key: Key, spec: PoolSpec, cache: Cache) -> ScaledTarget:
         made = ScaledTarget(key, spec, cache, awaits)
-        return replace(made, spec=made.held())
+        spec = replace(made.held(), beside=made.contest is not None)
+        return replace(made, spec=spec)
 
     return {"": target.Kind(make)}
 

@@ -24,6 +24,7 @@ from kotatsu_operator.core.pool.decision import Decision, Observation
 from kotatsu_operator.core.pool.memory import Memory
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.parse import SpecError, parse, salvage
+from kotatsu_operator.core.pool.route import with_route
 from kotatsu_operator.core.pool.spec import PLATFORM, Platform, PoolSpec
 from kotatsu_operator.core.report.conditions import condition
 from kotatsu_operator.core.report.status import Status
@@ -228,6 +229,7 @@ def accept(
     except SpecError as error:
         spec = salvage(pool["spec"], last, platform)
         objections.append((Refusal("InvalidSpec", str(error)), Ends.SLEEP))
+    spec = with_route(spec, pool)
     target = (kinds.get(spec.target.kind) or kinds[""]).make(key, spec, cache)
     objections += [(why, ends) for why, ends in target.objections() if why is not None]
     unordered = check_dependencies(

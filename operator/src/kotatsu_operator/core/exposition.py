@@ -34,8 +34,6 @@ class Silence:
     lacks: bool = field(default=False, compare=False)
     """Whether the answer shows that there is no such page or metric. An overloaded pod does not
     answer so: it is slow, or answers with a 5xx."""
-    has_page: bool = field(default=False, compare=False)
-    """Whether there is a page that lacks the metric: the first request may bring it."""
     status: int = field(default=0, compare=False)
     """The HTTP status of an answer without a page."""
 

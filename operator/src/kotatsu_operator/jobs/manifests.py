@@ -8,7 +8,8 @@ from typing import Any
 
 from kotatsu_operator.core.formats import table
 from kotatsu_operator.core.objects import owners, service_of, target_of
-from kotatsu_operator.core.pool.spec import KNATIVE, RouteMode
+from kotatsu_operator.core.pool.route import all_pass
+from kotatsu_operator.core.pool.spec import KNATIVE
 from kotatsu_operator.core.protocol import (
     ACTIVATOR_LABELS,
     OPERATOR,
@@ -86,7 +87,7 @@ def why_bare(pool: Object, service: Object) -> str:
     name, selector = service["metadata"]["name"], _selector(service)
     of = f"Service {pool['metadata']['namespace']}/{name}"
     if not selector:
-        if pool["spec"].get("route") != RouteMode.ACTIVATOR:
+        if not all_pass(pool):
             return ""
         return f"{of} has no selector: add the labels of the pods of {' '.join(target_of(pool))}"
     if ROUTE_LABEL not in selector:

@@ -35,13 +35,13 @@ def test_a_drain_timeout_counts_from_now():
     assert decide(asked, busy, first.memory, t("10:01")).force
 
 
-def test_unknown_demand_holds_from_now():
+def test_the_silence_of_pods_counts_from_now():
     unknown = replace(RUNNING, demand=Demand(known=False))
     memory = replace(DRAINING, phase=Phase.WARM, route=Routing(), unknown_since=t("11:00"))
     first = decide(pool_spec(), unknown, memory, t("10:00")).memory
-    held = decide(pool_spec(), unknown, first, t("10:30"))
-    over = decide(pool_spec(), unknown, held.memory, t("10:32"))
-    assert (held.memory.phase, over.memory.phase) == (Phase.WARM, Phase.DRAINING)
+    held = decide(pool_spec(), unknown, first, t("10:29"))
+    over = decide(pool_spec(), unknown, held.memory, t("10:30"))
+    assert (held.memory.template.metered, over.memory.template.metered) == (None, False)
 
 
 @each("step", [timedelta(seconds=1), HOUR, timedelta(days=400)])

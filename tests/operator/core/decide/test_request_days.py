@@ -307,13 +307,16 @@ def test_a_target_that_does_not_become_ready_goes_to_sleep_behind_the_activator(
 # --- demand that cannot be measured ---
 
 
-@each("idle_after", ["30s", "40m"])
-def test_idle_after_begins_again_when_the_30_minutes_are_over(idle_after):
-    blind, spec = t("08:30:30"), pool_spec(idleAfter=idle_after)
-    w = walk(spec, t("08:00"), [t("08:30")], unmeasurable=lambda now: now >= blind, tick=6)
-    w.until(t("10:00"))
-    end = blind + 30 * MINUTE + w.spec.idle_after
-    assert end <= w.reached(0, after=t("08:31")) <= end + MINUTE
+def test_a_pool_whose_demand_is_unknown_is_awake_for_as_long_as_that_lasts():
+    w = asleep("08:30", unmeasurable=lambda now: now >= t("08:30:30"), tick=60)
+    w.until(t("20:00"))
+    assert w.lowest(t("08:31"), w.now, "ready") == 1
+
+
+def test_an_override_ends_it_all_the_same():
+    w = asleep("08:30", unmeasurable=lambda now: now >= t("08:30:30"), tick=6).until(t("09:30"))
+    w.edit(pool_spec(override=override("Asleep", t("10:30")))).until(t("09:32"))
+    assert w.replicas == 0
 
 
 @each("has_last_request, gone", {
@@ -337,13 +340,3 @@ def test_requests_that_can_be_seen_count_though_others_cannot():
     w = asleep(unmeasurable=lambda now: now >= t("08:31"))
     w.ask(t("08:30"), seconds=3 * 3600).until(t("11:00"))
     assert w.lowest(t("08:31"), w.now, "ready") == 1
-
-
-def test_unknown_demand_after_the_limit_needs_no_answer_to_go():
-    w = asleep("08:30", unmeasurable=lambda now: now >= t("08:30:30"), tick=6)
-    w.until(t("08:30:30") + 33 * MINUTE)
-    assert w.replicas == 0
-    w.ask(t("09:30")).until(t("09:31"))
-    assert w.requests[-1].begun == t("09:30:08")
-    w.until(t("09:31") + 29 * MINUTE)
-    assert w.replicas == 1

@@ -323,15 +323,12 @@ async def test_after_an_announcement_the_demand_is_asked_for_when_the_pods_are_r
     assert day.scraper.asked > asked
 
 
-async def test_what_was_unknown_of_the_demand_stays_unknown():
-    """The activators' connections count since the pods have been silent for half an hour."""
+async def test_parked_pods_that_fall_silent_are_restored_for_as_long_as_they_are_silent():
     day = await parked()
     day.scraper.in_flight = None
     await day.until(PARKED + 40 * MINUTE)
-    assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Parked", "NotReported")
-    await day.ticket().look()
     assert (day.phase, day.condition("DemandKnown")["reason"]) == ("Warm", "NotReported")
-    assert day.status["route"]["counted"]
+    assert cpus(day) == ["1"]
 
 
 async def test_a_request_that_reached_a_pod_directly_restores_it_at_the_next_beat():

@@ -95,6 +95,11 @@ def gauge_of(case: Case, page: Page) -> Gauge | exposition.Silence | None:
     return None if value is None else Gauge(page.port, page.path, name, value)
 
 
+def lacks_gauge(case: Case) -> bool:
+    """Whether a pod was asked, and shows no gauge."""
+    return bool(case.found.pages) and not case.found.pages_unread and gauge_in(case) is None
+
+
 def gauge_in(case: Case) -> Gauge | None:
     """The gauge of the pages, with the least value that was read."""
     read = [gauge_of(case, page) for page in case.found.pages]

@@ -7,7 +7,7 @@ from typing import Any
 from kotatsu_demo_mode.objects import Object, name_of, spec_of
 from kotatsu_operator.core.decide.refusal import ServiceFacts, check_service
 from kotatsu_operator.core.formats import format_duration, lasting, table, tables
-from kotatsu_operator.core.objects import named_target, service_of
+from kotatsu_operator.core.objects import named_target, serves, service_of
 from kotatsu_operator.core.plan.activity import (
     hold_too_short,
     idle_too_short,
@@ -33,7 +33,7 @@ from .found import (
     unknown,
     warning,
 )
-from .gauges import gauge_in, may_appear, pod_of, silences
+from .gauges import gauge_in, lacks_gauge, may_appear, pod_of, silences
 
 
 def service_named(found: Found, name: str) -> Mapping[str, Any] | None:
@@ -79,6 +79,9 @@ def service(case: Case) -> Iterator[Finding]:
         yield unknown(f"Service {spec.service}: {found.services.unread}")
         return
     why = check_service(spec, facts(case))
+    if why is None and lacks_gauge(case):
+        spec = replace(spec, route=RouteMode.ACTIVATOR, decided=True)  # as the operator decides
+        why = check_service(spec, facts(case))
     if why is not None:
         hint = f"; Service {case.others[0]} selects these pods" if case.others else ""
         yield refused(replace(why, message=f"{why.message}{hint}"))
@@ -93,6 +96,29 @@ def service(case: Case) -> Iterator[Finding]:
     shown = ", ".join(f"{p.get('port')} → {target_port(p)}" for p in case.tcp_ports)
     yield ok(f"requests to Service {spec.service} ({shown}) wake it")
     yield from _service_notes(spec, spec_of(case.service or {}))
+    contest = check_service(replace(spec, beside=False), facts(case)) if spec.beside else None
+    if contest is not None:
+        yield warning(contest.reason, f"{contest.message}. Until then, an edit is refused")
+    elif spec.route is RouteMode.ACTIVATOR and (uncounted := list(_uncounted(case))):
+        yield note(
+            "PassesNoActivator",
+            f"connections to {' and '.join(uncounted)} pass no activator: they do not keep the "
+            "pool awake, and end with their pod",
+        )
+
+
+def _uncounted(case: Case) -> Iterator[str]:
+    """The ways to the pods that are not the pool's Service."""
+    if case.others:
+        yield f"Service{'s' * (len(case.others) > 1)} {', '.join(case.others)}"
+    headless = (s for s in case.found.services.items if spec_of(s).get("clusterIP") == "None")
+    for one in headless:
+        selector = table(spec_of(one).get("selector"))
+        if selector and serves(selector, case.found.labels):
+            yield f"headless Service {name_of(one)} (the pods' own names)"
+    ports = (port for c in case.found.containers for port in tables(c.get("ports")))
+    if used := sorted({str(port["hostPort"]) for port in ports if port.get("hostPort")}):
+        yield f"hostPort {', '.join(used)}"
 
 
 def _service_notes(pool: PoolSpec, spec: Mapping[str, Any]) -> Iterator[Finding]:
@@ -144,7 +170,8 @@ def metrics(case: Case) -> Iterator[Finding]:
     if spec.target.scales_itself or not found.containers:
         return
     if spec.route is RouteMode.ACTIVATOR:
-        yield ok("all connections pass through the activator, which counts them (route Activator)")
+        why = "its pods show no gauge" if spec.decided else "route Activator"
+        yield ok(f"all connections pass through the activator, which counts them ({why})")
         return
     if found.pages_unread:
         advice = (
@@ -168,22 +195,19 @@ def metrics(case: Case) -> Iterator[Finding]:
         lacks = f"has no metric {case.metric.name} on {case.metric.path}"
         yield warning(
             "GaugeMissing",
-            f"{where} {why or lacks}, so its requests in flight are unknown: correct "
+            f"{where} {why or lacks}, so all connections pass the activators: correct "
             "spec.inFlightMetric, or export that gauge",
         )
     else:
         known = f" ({why})" if "gauge" in why or "too much" in why else ""
         if not known and may_appear(case):
             known = " (if it has a gauge that appears with the first request: send one and repeat)"
-        text = (
-            f"{where} reports no requests in flight{known}, so with route Auto the pool sees only "
-            "the connections through the activators, and each sleep ends the other connections: "
-            "set route: Activator, or name a gauge in spec.inFlightMetric"
+        yield note(
+            "NoGauge",
+            f"{where} reports no requests in flight{known}, so route Auto leads all connections "
+            "through the activators, which count them, one hop more: to lead them to the pods, "
+            "name a gauge in spec.inFlightMetric",
         )
-        if case.is_new:  # `create` writes route Activator
-            yield note("Unmetered", text)
-        else:
-            yield warning("Unmetered", text)
 
 
 def wakes(case: Case) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from kotatsu_operator.core.pool.memory import (
     Original,
     Phase,
     Reason,
+    Template,
     changed,
 )
 from kotatsu_operator.core.pool.news import Note, Transition
@@ -56,7 +57,7 @@ def decide(
     known = observed(spec, seen, memory, now)
     plan = plan_at(spec, known, now, seen.ahead, seen.order.lead)
     planned = changed(known, lead=plan.lead, ahead=plan.kept_ahead)
-    given = Given(spec, counted(seen, known), now, allowed)
+    given = Given(spec, seen, now, allowed)
     if spec.suspend:
         return suspended(given, planned, plan)
     before = activity.updated(spec, given.seen, planned, now)
@@ -68,6 +69,7 @@ def decide(
     # A pool that was just adopted or resumed could not be Ready in time. A floor that an override
     # or a budget lowers is not checked for punctuality.
     adopted = [] if memory.since is not None else found_above(spec, given.seen)
+    told = route_decided(spec, memory.template, known.template)
     is_new = memory.since is None or known.reason is Reason.SUSPENDED
     is_excused = is_new or allowed.is_refused or goal.floor < plan.floor
     after, opening_notes, outcomes, punctual = remember_opening(
@@ -89,7 +91,7 @@ def decide(
         park=after.phase is Phase.PARKED,
         only_down=allowed.is_refused,
         minimum=_minimum(given.seen, after, max(goal.floor, goal.minimum), released=released),
-        notes=(*adopted, *step.notes, *notes, *opening_notes),
+        notes=(*adopted, *told, *step.notes, *notes, *opening_notes),
         outcomes=outcomes,
         punctual=punctual,
         grows=_capacity(given, goal, kept) > 0,
@@ -120,11 +122,6 @@ def books_only(spec: PoolSpec, memory: Memory, now: datetime, allowed: Allowed) 
     return Decision(memory=memory, replicas=None, recheck=recheck, override=override)
 
 
-def counted(seen: Observation, memory: Memory) -> Observation:
-    """The observation with the demand that counts (see `activity.counted`)."""
-    return replace(seen, demand=activity.counted(seen.demand, memory))
-
-
 # --- the steps of a decision ---
 
 
@@ -133,7 +130,7 @@ def observed(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -
     if memory.since is None and memory.found is None:
         memory = replace(memory, found=seen.replicas)
     memory = first_sight(memory.not_after(now), seen, now)
-    memory = activity.remember_metering(spec, remember_template(memory, seen), seen, now)
+    memory = activity.remember_gauge(spec, remember_template(memory, seen), seen, now)
     memory, late = activity.count_timeouts(memory, seen.demand, now)
     has_timed_out = memory.has_timed_out or late > 0
     if seen.edited and spec.hold_timeout > slowest_wake(memory.warm_ups, memory.template.hash):
@@ -334,6 +331,22 @@ def wanted_minimum(
     if not awake:
         return seen.min_replicas
     return min(max(original.min_replicas, floor, 1), seen.max_replicas)
+
+
+def route_decided(spec: PoolSpec, before: Template, after: Template) -> list[Note]:
+    """The event of a route that Auto has changed; it begins with that to the pods."""
+    of, was, has = spec.target, before.metered, after.metered
+    if has is False is not was:
+        text = (
+            f"the pods of {of.kind} {of.name} show no gauge of requests in flight, so from now on "
+            f"all connections to Service {spec.service} pass the activators, which count them; to "
+            "lead them to the pods, name a gauge in spec.inFlightMetric"
+        )
+        return [Note("RouteDecided", text)]
+    if has and was is False:
+        text = f"the pods of {of.kind} {of.name} have a gauge: connections go to them from now on"
+        return [Note("RouteDecided", text)]
+    return []
 
 
 def own_steps(seen: Autoscaler, wanted: int | None, floor: int, replicas: int) -> int | None:

@@ -24,7 +24,7 @@ from kotatsu_operator.core.plan.lead import with_warm_up
 from kotatsu_operator.core.pool.decision import Observation, parts_of
 from kotatsu_operator.core.pool.memory import Memory, Phase, Reason, Route, Trend, WarmUp, changed
 from kotatsu_operator.core.pool.news import Note
-from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec
+from kotatsu_operator.core.pool.spec import OverrideMode, PoolSpec, RouteMode
 
 
 def first_sight(memory: Memory, seen: Observation, now: datetime) -> Memory:
@@ -166,9 +166,7 @@ class Step:
         acknowledged_at = memory.process.acknowledged_at or now
         settled = now >= acknowledged_at + self.given.spec.platform.route_settle
         assert memory.since is not None  # noqa: S101  (set by first_sight)
-        # A sleep request or unknown demand must not delay the sleep beyond the timeout.
-        bounded = self.goal.asleep_asked or not seen.demand.known
-        force = bounded and now >= memory.since + DRAIN_TIMEOUT
+        force = self.goal.asleep_asked and now >= memory.since + DRAIN_TIMEOUT
         # A pool that depends on this one counts as a request in flight until it is on its way down.
         # That way has a timeout of its own.
         order = seen.order
@@ -207,7 +205,7 @@ class Step:
         is_ready = seen.ready >= max(self.goal.least, 1)
         there = before.warm(replicas) if is_ready else before.warming(replicas)
         # Pods without a gauge may be those of an earlier template, which shows nothing yet.
-        is_kept = activity.stays_in_route(self.given.spec, self.memory.route)
+        is_kept = self.given.spec.route is RouteMode.ACTIVATOR
         if seen.ready >= 1 and not (is_kept or seen.demand.metered is False):
             there = there.having(route=changed(there.memory.route, target=Route.NATIVE))
         return there.park() if there.may_park() else replace(there, replicas=replicas)

@@ -225,7 +225,7 @@ def _ports(spec: PoolSpec, _: ServiceFacts, service: Mapping[str, Any]) -> Refus
 def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -> Refusal | None:
     selector, name, of = service.get("selector"), spec.service, spec.target
     if spec.route is RouteMode.ACTIVATOR and not selector:
-        return _endpoints(name, facts.foreign)
+        return _endpoints(spec, facts.foreign)
     if not selector:
         return Refusal(
             "ServiceHasNoSelector",
@@ -236,7 +236,7 @@ def _selector(spec: PoolSpec, facts: ServiceFacts, service: Mapping[str, Any]) -
         if spec.route is RouteMode.ACTIVATOR:
             # Those of Kubernetes follow the selector.
             others = [of for of in facts.foreign if of[1] != NATIVE]
-            return _take(spec, facts) or _endpoints(name, others)
+            return None if spec.beside else _take(spec, facts) or _endpoints(spec, others)
         return _readiness(name, service)
     asked = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return Refusal(
@@ -260,7 +260,7 @@ def _readiness(name: str, service: Mapping[str, Any]) -> Refusal | None:
 
 
 def _take(spec: PoolSpec, facts: ServiceFacts) -> Refusal | None:
-    """With route Activator, the pool may add a term to the selector, which must stay there."""
+    """If all connections pass, the pool may add a term to the selector, which must stay there."""
     service: Object = facts.service or {}
     name, platform = spec.service, spec.platform
     if ROUTE_LABEL in service["spec"]["selector"]:
@@ -270,13 +270,13 @@ def _take(spec: PoolSpec, facts: ServiceFacts) -> Refusal | None:
     by = next((manager for manager in applies if manager != "kubectl"), foreign_owner(service))
     todo = (
         f"add `{ROUTE_LABEL}: {ROUTE_TAKEN}` to spec.selector in its manifest, and "
-        "remove the line before the pool is deleted, or set route: Auto"
+        f"remove the line before the pool is deleted, or {_gauge(spec)}"
     )
     if by:
         return Refusal(
             "SelectorContested",
-            f"{by} writes the selector of Service {name} and would undo what spec.route Activator "
-            f"adds to it: {todo}",
+            f"{by} writes the selector of Service {name} and would undo what leads it to the "
+            f"activators, as {_why_all(spec)}: {todo}",
         )
     if facts.namespace == platform.home:
         return Refusal(
@@ -290,6 +290,20 @@ def _take(spec: PoolSpec, facts: ServiceFacts) -> Refusal | None:
             f"the operator may not change Service {name}: set {_VALUE}; or {todo}",
         )
     return None
+
+
+def _why_all(spec: PoolSpec) -> str:
+    """Why all connections to the Service of a pool pass the activators."""
+    if not spec.decided:
+        return "spec.route Activator asks for"
+    return "Auto has decided, because the pods show no gauge of requests in flight"
+
+
+def _gauge(spec: PoolSpec) -> str:
+    """What makes connections go to the pods."""
+    if not spec.decided:
+        return "set route: Auto"
+    return "name a gauge of the pods in spec.inFlightMetric"
 
 
 _VALUE = "the chart value `rbac.patchServices` to true"
@@ -310,18 +324,18 @@ def check_left(spec: PoolSpec, left: str) -> Refusal | None:
     )
 
 
-def _endpoints(name: str, foreign: Sequence[tuple[str, str]]) -> Refusal | None:
-    """With route Activator, the activators must be the only endpoints of the Service."""
+def _endpoints(spec: PoolSpec, foreign: Sequence[tuple[str, str]]) -> Refusal | None:
+    """If all connections pass, the activators must be the only endpoints of the Service."""
     if not foreign:
         return None
-    of, manager = min(foreign)
+    name, (of, manager) = spec.service, min(foreign)
     kept = f", managed by {manager}" if manager else ""
     return Refusal(
         "ServiceHasEndpoints",
-        f"Service {name} has endpoints in EndpointSlice {of}{kept}, so connections would "
-        "bypass the activator, but with spec.route Activator every connection must pass it: delete "
-        f"that EndpointSlice and Endpoints {name}, create the Service anew if it had a selector, "
-        "or name another one in spec.service",
+        f"Service {name} has endpoints in EndpointSlice {of}{kept}, so connections would bypass "
+        f"the activators, but all must pass them, as {_why_all(spec)}: delete that EndpointSlice "
+        f"and Endpoints {name}, create the Service anew if it had a selector, name another one in "
+        f"spec.service, or {_gauge(spec)}",
     )
 
 

@@ -5,7 +5,7 @@ Also how many of its pods stay parked once it is idle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,9 @@ from kotatsu_operator.core.pool.memory import (
     Memory,
     Phase,
     Reason,
-    Route,
     Routing,
     Series,
+    Template,
     Trend,
     changed,
 )
@@ -33,11 +33,6 @@ OVERRIDE_LIMIT = timedelta(hours=24)
 PRE_DRAIN = timedelta(seconds=1)
 """The route moves this much plus the settle time before idleAfter ends, so that the scale can be
 lowered as soon as it ends."""
-
-UNKNOWN_LIMIT = timedelta(minutes=30)
-"""Unknown demand holds a pool warm for this long. If the pods are silent, the connections of the
-activators count from then on, as for an unmetered pool; otherwise the pool counts as idle once
-idleAfter has passed too."""
 
 
 def is_interrupted(memory: Memory, seen: Observation) -> bool:
@@ -77,11 +72,10 @@ def _latest(*times: datetime | None) -> datetime | None:
 def updated(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) -> Memory:
     """The memory of a pool that is not suspended, with what keeps it awake or asleep."""
     demand, unknown_since = seen.demand, memory.unknown_since
-    is_silent = demand.stands_in and memory.template.metered is not False
-    is_unknown = is_silent or not demand.known
     # Pods that do not report the time of their last request may have had one while they could not
-    # be scraped.
-    missed = not is_unknown and unknown_since is not None and demand.last_request is None
+    # be scraped; so may those that were reached beside the activators.
+    is_unseen = demand.last_request is None or spec.route is RouteMode.ACTIVATOR
+    missed = demand.known and unknown_since is not None and is_unseen
     busy = demand.concurrency > 0 or missed
     # A pod's clock may be ahead: activity is never in the future.
     last = _latest(
@@ -92,7 +86,7 @@ def updated(spec: PoolSpec, seen: Observation, memory: Memory, now: datetime) ->
         memory.here(trend=trend),
         reason=Reason.IDLE if memory.reason is Reason.SUSPENDED else memory.reason,
         override=changed(memory.override, done=_is_done(spec, seen, memory, now)),
-        unknown_since=(unknown_since or now) if is_unknown else None,
+        unknown_since=None if demand.known else unknown_since or now,
         last_active=None if last is None else min(last, now),
     )
 
@@ -250,15 +244,14 @@ def idle_at(spec: PoolSpec, memory: Memory, now: datetime) -> datetime:
     """When the pool has had no request for `idle_after` (now, if it never had one).
 
     A start delays this, and then counts as a request: a client that has given up may come again.
-    Unknown demand delays it too: UNKNOWN_LIMIT, and then idleAfter, in which the connections that
-    pass the activators show whether the pool is in use.
+    While the demand is unknown, the pool is busy.
     """
     lasts = idle_after(spec, memory)
     end = now if memory.last_active is None else memory.last_active + lasts
     if memory.since is not None and is_starting(memory):
         end = max(end, memory.since + START_LIMIT)
     if memory.unknown_since is not None:
-        end = max(end, memory.unknown_since + UNKNOWN_LIMIT + lasts)
+        end = max(end, now + lasts)
     return end
 
 
@@ -268,6 +261,8 @@ def idleness(spec: PoolSpec, memory: Memory, floor: int, asleep_asked: bool, now
         return Idle(drain=False, sleep=False)
     if asleep_asked:
         return Idle(drain=True, sleep=True)
+    if memory.unknown_since is not None:
+        return Idle(drain=False, sleep=False)
     end = idle_at(spec, memory, now)
     return Idle(drain=now >= end - spec.platform.route_settle - PRE_DRAIN, sleep=now >= end)
 
@@ -356,67 +351,70 @@ def _add(series: Series, value: int, now: datetime, window: timedelta) -> Series
     return series[before[-1] :] if before else series
 
 
-# --- whether the pods report their requests in flight, and what counts if they do not ---
+# --- what route Auto decides ---
 #
-# Most workloads have no such gauge. Their pools are *unmetered*: the activators stay endpoints
-# beside the pods, so a share of the new connections passes them, and these count as the demand.
+# Most workloads have no gauge of their requests in flight. Then the connections that pass the
+# activators are the demand, so all of them have to pass (see `core.pool.route`). It is decided
+# once for a pod template, because a connection that is not counted ends with its pod.
+
+AGREEING = 3
+"""So many looks in succession must show that no Ready pod has a gauge; one suffices to show one."""
+
+APART = timedelta(seconds=2)
+"""The least time between two such looks: an app may serve its page a moment after it is Ready."""
+
+SILENT_LIMIT = timedelta(minutes=30)
+"""Pods that have shown nothing for this long count as pods without a gauge."""
 
 
-def remember_metering(spec: PoolSpec, memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Store whether the pods have a gauge, and whether the activators' connections count instead.
+def remember_gauge(spec: PoolSpec, memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Store whether the pods have a gauge.
 
-    A pool that was metered once stays metered until its pod template changes: a page that fails
-    later may hide requests. During a rollout, the pods of the former template show nothing about
-    the current one. With route Activator the activators count every connection, and no pod is
-    asked.
+    Pods that had one and are silent do not decide anew: their silence may hide requests. A new
+    template does, and of pods without one also an edit, which may name a gauge.
     """
-    if spec.route is RouteMode.ACTIVATOR:
-        return changed(memory, route=changed(memory.route, counted=False))
-    said, template = seen.demand.metered, memory.template
-    is_rolling = bool(template.hash) and seen.updated == 0
-    if said is not None and not template.metered and not (template.metered is None and is_rolling):
-        template = changed(template, metered=said)
-    memory = changed(memory, template=template)
-    is_counted = _is_counted(memory, seen.demand, now)
-    if is_counted and not memory.route.counted and memory.route.target is Route.NATIVE:
-        # The activators join the route only now: what passed them before shows nothing.
-        memory = replace(memory, last_active=now)
-    return changed(memory, route=changed(memory.route, counted=is_counted))
+    known = _answered(spec, memory, seen, now)
+    if seen.edited and known.template.metered is False:
+        known = changed(known, template=changed(known.template, asked=False))
+    return known
 
 
-def _is_counted(memory: Memory, demand: Demand, now: datetime) -> bool:
-    if memory.template.metered is False:
-        return True
+def _answered(spec: PoolSpec, memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """The memory with what the answers of this look show."""
+    template, has_gauge, lacking = memory.template, seen.demand.metered, memory.process.lacking
+    if not asks_for_gauge(spec, template):
+        return memory.here(lacking=())
+    if template.hash and not seen.updated:
+        has_gauge = None  # these are pods of the former template
+    if has_gauge is not False:
+        lacking = ()
+    elif not lacking or now - lacking[-1] >= APART:
+        lacking = (*lacking, now)
+    if has_gauge or len(lacking) >= AGREEING or _is_silent(memory, seen.demand, now):
+        is_new = not has_gauge and template.metered is None
+        template, lacking = changed(template, metered=bool(has_gauge), asked=True), ()
+        if is_new:
+            # The activators join the route only now: what passed them before shows nothing.
+            memory = changed(memory, last_active=now)
+    return changed(memory.here(lacking=lacking), template=template)
+
+
+def asks_for_gauge(spec: PoolSpec, template: Template) -> bool:
+    """Whether it is still open whether the pods have a gauge."""
+    if spec.target.scales_itself:
+        return False
+    if template.metered is None:
+        return spec.route is RouteMode.AUTO
+    return spec.decided and not template.asked
+
+
+def _is_silent(memory: Memory, demand: Demand, now: datetime) -> bool:
     since = memory.unknown_since
-    is_over = since is not None and now - since >= UNKNOWN_LIMIT
+    is_over = since is not None and now - since >= SILENT_LIMIT
     return is_over and not demand.known and not demand.silent_activator
-
-
-def stays_in_route(spec: PoolSpec, route: Routing) -> bool:
-    """Whether the activators are in the route in every phase."""
-    return spec.route is RouteMode.ACTIVATOR or route.counted
 
 
 def kept_route(spec: PoolSpec, route: Routing) -> Routing:
     """The route, with the activators if they are in it in every phase."""
-    return route.through_activator() if stays_in_route(spec, route) else route
-
-
-def counted(demand: Demand, memory: Memory) -> Demand:
-    """The demand that counts: that of the pods, or the activators' connections in their place.
-
-    Requests that some pods report count too. The connections are fewer than all that the pods
-    have. They are not extrapolated: a client that woke the pool stays on its activator, so their
-    share is unknown.
-    """
-    if not memory.route.counted or demand.stands_in:
-        return demand
-    times = [at for at in (demand.last_request, demand.last_passed) if at is not None]
-    return replace(
-        demand,
-        in_flight=max(demand.passing, demand.in_flight),
-        last_request=max(times, default=None),
-        known=not demand.silent_activator,
-        silent=demand.silent_activator or demand.silent,
-        stands_in=True,
-    )
+    route = changed(route, beside=spec.beside)
+    return route.through_activator() if spec.route is RouteMode.ACTIVATOR else route

@@ -37,16 +37,14 @@ class Demand:
     silent: str = ""
     """The pod or activator that did not report, and why; empty if all reported."""
     metered: bool | None = None
-    """Whether the pods report requests in flight. False: their answers show that they have no such
-    gauge. None: their answers do not show it."""
+    """Whether the pods have a gauge of requests in flight. False: the answers of all Ready ones
+    show that they have none. None: their answers do not show it, or they were not asked."""
     passing: int = 0
     """Connections in use that the activators forward."""
     last_passed: datetime | None = None
     """When an activator last forwarded a byte."""
     silent_activator: str = ""
     """The activator that did not report, and why; empty if all reported."""
-    stands_in: bool = False
-    """Whether the connections of the activators stand in for pods that do not report."""
     timed_out: Mapping[str, int | None] = field(default_factory=dict)
     """Requests that have got 503 at holdTimeout so far, by the uid of the activator; None if it was
     asked and did not report."""

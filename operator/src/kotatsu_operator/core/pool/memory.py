@@ -221,9 +221,9 @@ class Routing:
     target: Route = Route.NATIVE
     epoch: int = 0
     """The number of changes to the activator."""
-    counted: bool = False
-    """Whether the activators' connections count as the demand, because the pods do not report it:
-    the activators are endpoints beside the pods while the pool is awake."""
+    beside: bool = False
+    """Whether the Service of a pool without a gauge leads to its pods as well (`route.is_beside`).
+    """
 
     def through_activator(self) -> "Routing":
         """The same with the activators in the route: a new epoch, unless they are in it."""
@@ -271,10 +271,13 @@ class Template:
     proven: bool = False
     """Whether all requested pods of that template have been Ready at least once."""
     metered: bool | None = None
-    """Whether pods of that template report requests in flight; None: not known yet."""
+    """Whether its pods have a gauge of requests in flight; None: not known yet."""
+    asked: bool = False
+    """Of one without a gauge: whether pods of that template, and of that spec, were asked for it.
+    """
 
     def changed_to(self, hash_: str) -> "Template":
-        """Another template: it is unproven, and its pods may lack the gauge."""
+        """Another template: it is unproven, and its pods may lack the gauge, or have one."""
         return Template(hash_, metered=None if self.metered else self.metered)
 
 
@@ -294,6 +297,8 @@ class Process:
     were set by another client."""
     scaled: tuple[datetime, int] | None = None
     """The replicas that the pool has set last, and when."""
+    lacking: tuple[datetime, ...] = ()
+    """When Ready pods last showed in succession that they have no gauge."""
     counted: Mapping[str, int | None] = field(default_factory=dict)
     """Requests that have timed out until the last decision, by the uid of the activator; None if
     this is not known."""

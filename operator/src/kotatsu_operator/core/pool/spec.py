@@ -36,7 +36,7 @@ def mode_field(*, parked: bool) -> dict[str, str]:
 
 
 class RouteMode(StrEnum):
-    """The path of connections to an awake pool: to its pods alone, or through the activator."""
+    """The path of connections to an awake pool: all through the activator, or as its pods show."""
 
     AUTO = "Auto"
     ACTIVATOR = "Activator"
@@ -215,6 +215,11 @@ class PoolSpec:
     """How long before the pods of a window start the nodes for them are asked for; None: not at
     all."""
     route: RouteMode = RouteMode.AUTO
+    """For a pool: that of the manifest, or what Auto has decided (`route.with_route`)."""
+    decided: bool = False
+    """Whether Auto has decided for the activator: the pods have shown no gauge."""
+    beside: bool = False
+    """Whether the Service leads to the pods as well nevertheless (`route.is_beside`)."""
     depends_on: tuple[str, ...] = ()
     """Pools of the namespace that are warm before this one starts, and sleep after it."""
     min_replicas: int = 0

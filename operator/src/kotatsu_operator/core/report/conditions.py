@@ -12,7 +12,6 @@ from kotatsu_operator.core.calendar.schedule import dropped
 from kotatsu_operator.core.formats import format_duration, is_false, is_true, stamp
 from kotatsu_operator.core.objects import port_text, server_first_ports
 from kotatsu_operator.core.plan.activity import (
-    UNKNOWN_LIMIT,
     hold_too_short,
     idle_too_short,
     why_flapping,
@@ -222,33 +221,35 @@ def said_of_silence(known: Sequence[Status], service: Mapping[str, Any]) -> list
 def _demand_known(spec: PoolSpec, seen: Observation, decision: Decision, now: datetime) -> Status:
     memory, demand = decision.memory, seen.demand
     since = memory.unknown_since
-    if memory.template.metered is False and spec.route is RouteMode.AUTO:
-        why = demand.silent or "its pods report no requests in flight"
-        return condition("DemandKnown", False, "Unmetered", f"{why}: {_UNMETERED}")
     if memory.phase.is_asleep:
         return condition(
             "DemandKnown", True, "Asleep", "the operator does not query pods while the pool sleeps"
         )
     if since is None or now - since < SAY_AFTER:
-        text = "each pod that is or was Ready reports its requests"
-        if spec.route is RouteMode.ACTIVATOR:
-            text = "the activators count all connections"
-        return condition("DemandKnown", True, "Known", text)
-    limit = since + UNKNOWN_LIMIT
-    # Cut to the second, so that the message changes only with its meaning.
-    until = stamp(limit.replace(microsecond=0))
-    then = "as idle" if demand.silent_activator else "by the connections that pass the activators"
-    held = f"the pool counts as busy until {until}, then {then}"
-    if now >= limit:
-        held = f"since {until} the pool counts {then}"
-    return condition("DemandKnown", False, "NotReported", f"{demand.silent}; {held}")
+        return condition("DemandKnown", True, "Known", _who_counts(spec))
+    text = f"{demand.silent}; the pool counts as busy"
+    return condition("DemandKnown", False, "NotReported", text)
 
 
-_UNMETERED = (
-    "the activators see a share of the new connections, and the pool sleeps when they have seen "
-    "none for idleAfter; other connections end with their pod. To count all, set "
-    "route: Activator or name a gauge in spec.inFlightMetric"
-)
+def _who_counts(spec: PoolSpec) -> str:
+    """Where the demand comes from."""
+    if spec.decided:
+        return "the pods have no gauge of requests in flight: the activators count all connections"
+    if spec.route is RouteMode.ACTIVATOR:
+        return "the activators count all connections"
+    return "each pod that is or was Ready reports its requests"
+
+
+def of_contest(known: Status, refused: str, message: str) -> Status:
+    """The condition DemandKnown of a pool whose Service leads to its pods as well.
+
+    `refused` is the reason for which an edit of the pool is refused.
+    """
+    if known["type"] != "DemandKnown":
+        return known
+    text = f"connections that pass no activator are not counted and end with their pod: {message}"
+    more = f"{text}. The pool stays so until its spec is edited, and is refused then"
+    return condition("DemandKnown", False, refused, more)
 
 
 def _parked(spec: PoolSpec, seen: Observation, decision: Decision) -> list[Status]:
@@ -359,9 +360,8 @@ WITH_EVENTS = (
 )
 """The conditions that have events."""
 
-NO_FAULT = frozenset({"NeverReady", "Unmetered", "Unused"})
-"""Reasons with which most pools begin, or change their pods, and no request: their events are no
-warnings."""
+NO_FAULT = frozenset({"NeverReady", "Unused"})
+"""Reasons with which most pools begin, and no request: their events are no warnings."""
 
 _OF_ACTIVITY = "RequestsTimedOut"
 """The reason whose event `plan.activity` makes: it has the number of requests, and repeats."""

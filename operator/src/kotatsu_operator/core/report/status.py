@@ -70,7 +70,7 @@ _MEMORY = Schema(
     forms={
         "calendars": several(FOLLOWED, MOST_ITEMS),
         "opening": _OPENING,
-        "route": Schema(Routing, brief=("counted",)),
+        "route": Schema(Routing, brief=("beside",), beside="counted"),
         "announced": Schema(Announced, seen="demand.seen", seen_at="internal.demandSeenAt"),
         "warm_ups": WARM_UPS,
         "original": _ORIGINAL,

@@ -16,7 +16,7 @@ export function problems(pool) {
   return [
     is("Ready", "False") && BAD_READINESS.has(conditions.Ready.reason) && conditions.Ready.reason,
     opening?.cold && opening.window === pool.window && "cold",
-    is("DemandKnown", "False") && conditions.DemandKnown.reason !== "Unmetered" && "DemandKnown",
+    is("DemandKnown", "False") && "DemandKnown",
     is("ReplicasKept", "False") && (CONTESTED.has(conditions.ReplicasKept.reason) ? "contested" : "limited"),
     is("DurationsFit", "False") && conditions.DurationsFit.reason,
     conditions.BudgetAvailable?.reason === "NearLimit" && "NearLimit",
