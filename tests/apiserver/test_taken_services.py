@@ -31,5 +31,7 @@ def test_helm_refuses_to_remove_the_right_while_pools_have_services(
     admin.accepts("PATCH", f"{POOLS}/web/status", status_of(internal=internal))
     assert asked(place, *COMMAND).returncode == 0
     done = asked(place, *COMMAND, OFF)
-    pools = f"could not give back the Services of these WarmPools: {place.there}/web. Delete them, or"
+    pools = (
+        f"could not give back the Services of these WarmPools: {place.there}/web. Delete them, or"
+    )
     assert (done.returncode != 0, pools in done.stderr) == (is_refused, is_refused), done.stderr
