@@ -42,12 +42,16 @@ from chart.kit import Object, crd
 from e2e.rights import OPERATOR, THERE
 
 from kotatsu_operator.activator.slices import taken_back
+from kotatsu_operator.core.protocol import COST, MARK
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
 ACTIVATOR = f"system:serviceaccount:{THERE}:kotatsu-activator"
 KOTATSU = ("kotatsu-operator", "kotatsu-activator-0", "kotatsu-activator")
 OWN = f"--set-json=activator.own.{THERE}={{}}"
+PODS = f"api/v1/namespaces/{THERE}/pods"
+STRATEGIC = "application/strategic-merge-patch+json"
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,7 @@ def _wait_for_the_policies(admin: Api, operator: Api, activator: Api) -> None:
     tries: list[Attempt] = [
         lambda: operator("PATCH", f"{HPAS}/auto?dryRun=All", {"spec": {"maxReplicas": 7}}),
         lambda: operator("PATCH", f"{SERVICES}/early?dryRun=All", {"spec": {"type": "NodePort"}}),
+        lambda: operator("PATCH", f"{PODS}/activator-1?dryRun=All", marked("7")),
         lambda: activator("PATCH", f"{SCALE.format('busy')}?dryRun=All", with_replicas(1)),
         lambda: activator("PUT", f"{SLICES}/early?dryRun=All", made),
         lambda: activator("PATCH", f"{POOLS}/web/status?dryRun=All", status_of(phase="Warm")),
@@ -322,6 +327,72 @@ def test_the_slices_of_others_are_no_business_of_either_program(
 def test_the_operator_removes_an_activators_slice(admin: Api, operator: Api, name: str) -> None:
     made = admin.accepts("POST", SLICES, slice_of(name))
     operator.accepts("DELETE", f"{SLICES}/{made['metadata']['name']}")
+
+
+# --- pods ---
+
+
+def marked(cost: str | None) -> Object:
+    return {"metadata": {"annotations": {COST: cost}}}
+
+
+def test_the_operator_marks_a_pod_that_goes_and_takes_the_mark_back(
+    admin: Api, operator: Api, name: str
+) -> None:
+    made = pod(name)
+    made["metadata"] |= {"labels": {"a": "b"}, "annotations": {"mine": "stays"}}
+    uid = admin.accepts("POST", PODS, made)["metadata"]["uid"]
+    for cost in (MARK, None):
+        patch = marked(cost)
+        patch["metadata"]["uid"] = uid
+        after = operator.accepts("PATCH", f"{PODS}/{name}", patch)["metadata"]["annotations"]
+        assert after == {"mine": "stays"} | ({COST: cost} if cost else {})
+
+
+def test_a_mark_is_not_for_another_pod_of_the_same_name(
+    admin: Api, operator: Api, name: str
+) -> None:
+    admin.accepts("POST", PODS, pod(name))
+    patch = marked(MARK)
+    patch["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
+    assert operator("PATCH", f"{PODS}/{name}", patch).status_code in (409, 422)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"labels": {"a": None}}},
+        {"metadata": {"annotations": {"mine": "changed"}}},
+        {"metadata": {"finalizers": ["kotatsu.dev/stay"]}},
+        {"metadata": {"ownerReferences": [OWNER]}},
+        {"spec": {"activeDeadlineSeconds": 1}},
+        {"spec": {"containers": [{"name": "activator", "image": "localhost/other:1"}]}},
+    ],
+    ids=["labels", "annotations", "finalizers", "owners", "deadline", "image"],
+)
+def test_the_operator_changes_nothing_else_of_a_pod(
+    admin: Api, operator: Api, change: Object
+) -> None:
+    if admin("GET", f"{PODS}/kept").status_code == 404:
+        made = pod("kept")
+        made["metadata"] |= {"labels": {"a": "b"}, "annotations": {"mine": "stays"}}
+        admin.accepts("POST", PODS, made)
+    sentence = "The operator may change nothing but the annotation controller.kubernetes.io/pod-d"
+    answer = operator("PATCH", f"{PODS}/kept", change, STRATEGIC)
+    assert answer.status_code == 422, answer.text
+    assert sentence in answer.text
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "-1"), ("5", MARK), ("5", None)])
+def test_a_cost_that_an_owner_has_set_stays(
+    admin: Api, operator: Api, name: str, before: str | None, after: str | None
+) -> None:
+    name = name.replace("[", "-").replace("]", "").lower().rstrip("-")
+    made = pod(name)
+    made["metadata"]["annotations"] = {} if before is None else {COST: before}
+    admin.accepts("POST", PODS, made)
+    sentence = "The operator may only set the deletion cost of a pod that has none"
+    operator.refuses(sentence, "PATCH", f"{PODS}/{name}", marked(after))
 
 
 # --- statuses ---

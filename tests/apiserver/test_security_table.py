@@ -48,7 +48,13 @@ from apiserver.shared_release import (
 from chart.kit import Object
 from e2e.rights import HERE, OPERATOR, THERE
 
-from kotatsu_operator.core.protocol import ACTIVATOR_ANNOTATION, SET_ANNOTATION, own_set
+from kotatsu_operator.core.protocol import (
+    ACTIVATOR_ANNOTATION,
+    COST,
+    MARK,
+    SET_ANNOTATION,
+    own_set,
+)
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 
@@ -56,6 +62,7 @@ ROOT = Path(__file__).parents[2]
 OWN = f"system:serviceaccount:{THERE}:kotatsu-activator"
 KUBE = "kube-public"
 PODS = "api/v1/namespaces/{}/pods"
+STRATEGIC = "application/strategic-merge-patch+json"
 SECRETS = "api/v1/namespaces/{}/secrets"
 HPAS = "apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"
 POOLS = "apis/kotatsu.dev/v1beta1/namespaces/{}/warmpools"
@@ -406,6 +413,16 @@ def _(world: World) -> None:
             world.admin.accepts("DELETE", f"{where}/table")
 
 
+@clause("choose which pods of a ReplicaSet end first, outside of kube-*", "operator")
+def _(world: World) -> None:
+    mark = {"metadata": {"annotations": {COST: MARK}}}
+    for namespace in (THERE, NOT_SELECTED):
+        world.admin.accepts("POST", PODS.format(namespace), pod("chosen"))
+        world.operator.accepts("PATCH", f"{PODS.format(namespace)}/chosen", mark)
+    world.admin.accepts("POST", PODS.format(KUBE), pod("chosen"))
+    world.operator.refuses(IN_KUBE, "PATCH", f"{PODS.format(KUBE)}/chosen", mark)
+
+
 @clause("change anything else of a Service", "operator")
 def _(world: World) -> None:
     path = f"api/v1/namespaces/{THERE}/services/web?dryRun=All"
@@ -499,7 +516,8 @@ def _(world: World) -> None:
         for namespace in (HERE, THERE):
             answer = account("POST", f"{PODS.format(namespace)}?dryRun=All", pod("more"))
             assert answer.status_code in (403, 422), answer.text
-        forbids(account, "PATCH", f"{PODS.format(HERE)}/activator-1", image)
+        answer = account("PATCH", f"{PODS.format(HERE)}/activator-1?dryRun=All", image, STRATEGIC)
+        assert answer.status_code in (403, 422), answer.text
         forbids(account, "POST", f"{PODS.format(HERE)}/activator-1/exec?command=id")
         where = f"apis/apps/v1/namespaces/{THERE}/deployments"
         forbids(account, "POST", where, deployment("more", 1))

@@ -20,7 +20,7 @@ def test_the_page_of_rights_has_each_policy() -> None:
 def test_each_policy_is_bound_and_denies() -> None:
     chart = render("kotatsu")
     names = chart.names("ValidatingAdmissionPolicy")
-    assert len(names) == 10
+    assert len(names) == 11
     assert all(name.endswith("-here") for name in names)
     bindings = chart.of("ValidatingAdmissionPolicyBinding")
     assert sorted(binding["spec"]["policyName"] for binding in bindings) == names
@@ -33,6 +33,17 @@ def test_each_policy_is_bound_and_denies() -> None:
 def test_without_permission_to_create_them_the_policies_can_be_left_out() -> None:
     chart = render("kotatsu", None, "--set=admissionPolicies.enabled=false")
     assert chart.of(*rights.POLICIES) == []
+
+
+def test_without_the_policies_the_operator_has_no_right_to_change_pods_and_marks_none() -> None:
+    off = "--set=admissionPolicies.enabled=false"
+    for given, changes in (((), True), ((off,), False)):
+        chart = render("kotatsu", None, *given)
+        rules = chart.one("ClusterRole", "kotatsu-operator-here")["rules"]
+        of_pods = [rule for rule in rules if "pods" in rule["resources"]]
+        assert any("patch" in rule["verbs"] for rule in of_pods) is changes
+        operator = str(chart.one("Deployment", "kotatsu-operator"))
+        assert ("KOTATSU_MARK_PODS" in operator) is not changes
 
 
 def test_where_knative_is_not_kept_no_policy_names_it() -> None:

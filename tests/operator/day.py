@@ -1,5 +1,7 @@
 """A day of one pool: a reconciler in front of an API server in memory, pods that come and go."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,7 +22,7 @@ from kotatsu_operator.core.formats import stamp
 from kotatsu_operator.core.pool.decision import Demand, Wake
 from kotatsu_operator.core.pool.memory import Route
 from kotatsu_operator.core.pool.spec import NO_PRICES, Platform, Prices
-from kotatsu_operator.core.protocol import CAPACITY_LABEL
+from kotatsu_operator.core.protocol import CAPACITY_LABEL, COST, MARK
 from tests.operator.cluster import (
     SET,
     VOICE,
@@ -62,6 +64,14 @@ class FakeScraper:
     timed_out: int = 0
     """Requests that got 503 at holdTimeout so far."""
     passing_now: Demand = field(default_factory=Demand)
+    busy: Counter[str] | None = None
+    """The requests in flight of each pod by name; None: as `in_flight` and `busy_pods` say."""
+    busy_pods: int | None = None
+    """How many pods have the requests in flight, the first ones; None: all."""
+    marked: Callable[[], Iterable[str]] = tuple
+    """The pods whose mark all activators know."""
+    used: Counter[str] = field(default_factory=Counter)
+    """The connections to marked pods that they have."""
 
     async def passing(self, activators, key, *, looks=False):
         self.asked += 1
@@ -70,11 +80,16 @@ class FakeScraper:
             return Demand(silent_activator="activator activator-1 is silent")
         late = {"uid-activator-1": self.timed_out}
         held = self.passing_now.held + self.held_now
-        return replace(self.passing_now, held=held, timed_out=late)
+        uses = {name: self.used[name] for name in self.marked()}
+        return replace(self.passing_now, held=held, timed_out=late, uses=uses)
 
     async def pods(self, views, metrics, targets=(), metered=None):
         self.asked += len(views)
-        return [self._said()] * len(views)
+        if self.busy is not None:
+            return [PodAnswer(self.busy[view.key[1]], self.last_request) for view in views]
+        said, quiet = self._said(), PodAnswer(0, self.last_request)
+        busy = len(views) if self.busy_pods is None else self.busy_pods
+        return [said if n < busy else quiet for n in range(len(views))]
 
     def _said(self):
         if self.lacks:
@@ -82,6 +97,10 @@ class FakeScraper:
         if self.in_flight is None:
             return Silence("does not respond on port 8080 within 2 s")
         return PodAnswer(self.in_flight, self.last_request)
+
+
+def _is_marked(pod):
+    return (pod["metadata"].get("annotations") or {}).get(COST) == MARK
 
 
 @dataclass
@@ -99,6 +118,8 @@ class DayPod:
         # As the kubelet reports it: a pod that ends stays Ready.
         ready = (self.ended or now) >= self.born + READY_AFTER
         made = pod(self.name, ready=ready, terminating=self.ended is not None)
+        owner = {"kind": "ReplicaSet", "name": "voice-1", "uid": "uid-rs", "controller": True}
+        made["metadata"]["ownerReferences"] = [owner]
         made["spec"]["containers"][0] |= container
         for c in made["status"]["conditions"]:
             c["lastTransitionTime"] = stamp(self.born)
@@ -124,6 +145,7 @@ class Day:
     prices: Prices = NO_PRICES
     settle_seconds: float = 5
     patches_services: bool = True
+    marks_pods: bool = True
     """The chart's routeSettle."""
     catching_up: float = 0.0
     """For how many seconds the cluster lags behind an outage of the API server."""
@@ -146,6 +168,7 @@ class Day:
         day.kube.put(warm_pool(**spec))
         day.kube.put(deployment(replicas=replicas))
         day.kube.put(service())
+        day.scraper.marked = lambda: day.marked
         day._pods_follow()
         if ready:
             for made in day.pods:
@@ -181,6 +204,7 @@ class Day:
                 timedelta(seconds=self.settle_seconds),
                 prices=self.prices,
                 patches_services=self.patches_services,
+                marks_pods=self.marks_pods,
             ),
         )
         return self
@@ -275,6 +299,11 @@ class Day:
         return found[0]["spec"]["replicas"] if found else 0
 
     @property
+    def marked(self):
+        """The names of the pods that go with the next step down."""
+        return [made["metadata"]["name"] for made in self.kube.all("Pod") if _is_marked(made)]
+
+    @property
     def events(self):
         """Reasons of the events posted so far."""
         return [event["reason"] for event in self._posted()]
@@ -350,14 +379,13 @@ class Day:
         obj = made.seen(self.now, **self.container)
         if made.name in self.pod_conditions:
             obj["status"]["conditions"].append(self.pod_conditions[made.name])
-        if not self.container.get("resources"):
-            return obj
         known = [p for p in self.kube.all("Pod") if p["metadata"]["name"] == made.name]
-        if known:
-            obj["spec"] = known[0]["spec"]
-            is_same = obj == known[0] | {"metadata": {**obj["metadata"]}}
-            if is_same and made.ended is None:
-                return known[0]
+        for there in known:
+            obj["metadata"] = there["metadata"] | obj["metadata"]
+            if self.container.get("resources"):
+                obj["spec"] = there["spec"]
+            if obj == there:
+                return there
         return self.kube.put(obj)
 
     def _pending(self, name):
@@ -383,8 +411,14 @@ class Day:
         }
 
     def _pods_follow(self):
-        self.pods = [p for p in self.pods if p.ended is None or self.now < p.ended + GONE_AFTER]
+        gone = [p for p in self.pods if p.ended and self.now >= p.ended + GONE_AFTER]
+        there, marked = {p["metadata"]["name"] for p in self.kube.all("Pod")}, self.marked
+        for made in gone:
+            self.pods.remove(made)
+            if made.name in there:
+                self.kube.remove("Pod", made.name)
         staying = [p for p in self.pods if p.ended is None]
+        staying.sort(key=lambda p: p.name in marked)
         wanted = sum(d["spec"]["replicas"] for d in self.kube.all("Deployment"))
         for made in staying[wanted:]:
             made.ended = self.now

@@ -539,7 +539,7 @@ sees needs no permission of the operator. */}}
 
 {{/* The names of the admission policies, as a JSON list. */}}
 {{- define "kotatsu.policies" -}}
-{{- $policies := list "autoscalers" "scales" "services" "endpointslices" "statuses" "namespaces" "addresses" "families" "membership" }}
+{{- $policies := list "autoscalers" "scales" "pods" "services" "endpointslices" "statuses" "namespaces" "addresses" "families" "membership" }}
 {{- if .Values.knative.enabled }}{{ $policies = append $policies "revisions" }}{{ end }}
 {{- if include "kotatsu.capacityImage" . }}{{ $policies = append $policies "placeholders" }}{{ end }}
 {{- if .Values.parked.enabled }}{{ $policies = append $policies "requests" }}{{ end }}

@@ -56,6 +56,7 @@ def options_of(settings: OperatorSettings, features: Sequence[Feature] = ()) -> 
             settings.prices,
             settings.patch_services,
             settings.pod_namespace,
+            settings.mark_pods,
         ),
         features=features,
     )

@@ -12,7 +12,7 @@ from kotatsu_operator.activator import app, publisher
 from kotatsu_operator.activator.__main__ import identity, reading
 from kotatsu_operator.activator.slices import WRITTEN_AT_ONCE, Slices
 from kotatsu_operator.core.pool.spec import BUILT_IN, ScaledKind
-from kotatsu_operator.core.protocol import HELD, LOOKED_AT, SHARD_LABEL
+from kotatsu_operator.core.protocol import COST, HELD, LOOKED_AT, MARK, SHARD_LABEL
 from kotatsu_operator.kube.errors import NotFoundError
 from kotatsu_operator.runtime.settings import ActivatorSettings
 from tests.operator.activator.running import ASLEEP, RunningActivator, of
@@ -23,6 +23,7 @@ from tests.operator.cluster import (
     deployment,
     eventually,
     native_slice,
+    pod,
     service,
     warm_pool,
 )
@@ -112,6 +113,14 @@ async def test_one_activator_wakes_the_pools_of_many_namespaces(shared):
     assert await asyncio.gather(shared.ask("red"), shared.ask("blue")) == [b"warm", b"warm"]
     assert shared.slice("red")["metadata"]["namespace"] == "red"
     assert shared.count("kotatsu_activator_wakes_total", "blue") == 1
+
+
+async def test_without_a_connection_it_acknowledges_the_marks_of_pods(alone):
+    marked = pod(ready=True)
+    marked["metadata"]["annotations"] = {COST: MARK}
+    alone.kube.put(of("red", marked))
+    name = "kotatsu_activator_marked_pod_connections"
+    await eventually(lambda: alone.count(name, "red", pod="voice-1") == 0)
 
 
 async def test_a_pool_that_is_not_assigned_to_it_is_left_alone(make_shared):

@@ -12,15 +12,17 @@ from serving import NO_TLS
 from kotatsu_operator.activator import connections, feature, wake
 from kotatsu_operator.activator import registry as activity
 from kotatsu_operator.activator.head import PROBE_OK
+from kotatsu_operator.core.protocol import COST, MARK
 from tests.operator.activator.in_process import (
     BY_ACTIVATOR,
     GET,
+    READYZ,
     ActivatorFixture,
     Keeper,
     one,
     pool,
 )
-from tests.operator.cluster import activator_pod, eventually, service
+from tests.operator.cluster import activator_pod, eventually, pod, service
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -269,3 +271,60 @@ async def test_connections_that_say_nothing_are_bounded_and_push_nobody_out(acti
     assert [await reader.read() for reader in silent[:3]] == [b""] * 3
     reader, writer = await activator.send(b"")
     await one(reader, writer)
+
+
+# --- pods that go with the next step down ---
+
+
+MARKED_USES = "kotatsu_activator_marked_pod_connections"
+
+
+def mark(activator, made, *, marked=True):
+    """Let the watch tell of the operator's mark."""
+    obj = pod(made.name, port=made.port, ready=True, readinessProbe=READYZ)
+    obj["metadata"]["annotations"] = {COST: MARK} if marked else {}
+    activator.see("Pod", obj)
+
+
+async def test_a_marked_pod_gets_no_new_connection_unless_no_other_answers(activator):
+    first, second = [await activator.new_pod(f"voice-{n}", of=Keeper, ready=True) for n in (1, 2)]
+    mark(activator, first)
+    for _ in range(3):
+        await one(*await activator.send(b""))
+    assert (len(first.requests), len(second.requests)) == (0, 3)
+    activator.see("Pod", pod("voice-2"), "DELETED")
+    await one(*await activator.send(b""))
+    assert len(first.requests) == 1
+
+
+async def test_a_kept_connection_to_a_marked_pod_ends_with_its_next_request(activator):
+    made = await activator.new_pod(of=Keeper, ready=True)
+    reader, writer = await activator.send(b"")
+    await one(reader, writer)
+    mark(activator, made)
+    await one(reader, writer)
+    assert b"Connection: close" not in made.requests[0]
+    assert b"Connection: close" in made.requests[1]
+
+
+async def test_connections_in_use_to_marked_pods_are_told_and_those_in_progress(
+    activator, monkeypatch
+):
+    monkeypatch.setattr(activity, "BUSY_FOR", 0.0)
+    made = await activator.new_pod(of=Keeper, ready=True)
+    assert activator.count(MARKED_USES, pod="voice-1") is None
+    mark(activator, made)
+    assert activator.count(MARKED_USES, pod="voice-1") == 0
+    await one(*await activator.send(b""))
+    assert activator.count(MARKED_USES, pod="voice-1") == 0, "it is idle"
+    long = await activator.new_pod("voice-2")
+    mark(activator, long)
+    activator.see("Pod", pod("voice-1"), "DELETED")
+    reader, _ = await activator.send(LONG)
+    await reader.readuntil(b"\r\n\r\n")
+    assert activator.count(MARKED_USES, pod="voice-2") == 1
+    activator.connections._load["uid-voice-2"] += 1  # one that is being connected
+    assert activator.count(MARKED_USES, pod="voice-2") == 2
+    activator.connections._load["uid-voice-2"] -= 1
+    mark(activator, long, marked=False)
+    assert activator.count(MARKED_USES, pod="voice-2") is None

@@ -53,7 +53,7 @@ async def test_an_awake_pool_has_its_least_pods(found, spec, least):
 
 async def test_adoption_lowers_nothing_and_a_lower_maximum_is_said_then_and_as_it_acts():
     day = Day.begin(t("10:00"), replicas=12, ready=True)
-    day.scraper.in_flight = 1
+    day.scraper.in_flight, day.scraper.busy_pods = 1, 1
     await day.until(t("10:00:50"))
     assert (day.replicas, day.events.count("FoundAboveMaximum")) == (12, 1)
     await day.until(t("10:03"))
@@ -65,7 +65,7 @@ async def test_adoption_lowers_nothing_and_a_lower_maximum_is_said_then_and_as_i
 async def test_a_lowering_says_from_to_and_why():
     windows = [once("pitch", "09:00", "10:05", 5)]
     day = Day.begin(t("10:00"), replicas=3, ready=True, windows=windows)
-    day.scraper.in_flight = 1
+    day.scraper.in_flight, day.scraper.busy_pods = 1, 1
     await day.until(t("10:10"))
     assert day.replicas == 3
     [said] = day.messages("ReplicasLowered")
@@ -77,7 +77,7 @@ async def test_a_lowering_says_from_to_and_why():
 
 async def test_an_edit_that_lowers_the_least_lowers_the_pool_and_is_said():
     day = Day.begin(t("10:00"), replicas=3, ready=True)
-    day.scraper.in_flight = 1
+    day.scraper.in_flight, day.scraper.busy_pods = 1, 1
     await day.until(t("10:05"))
     day.edit(minReplicas=1)
     await day.until(t("10:07"))
@@ -89,7 +89,7 @@ async def test_an_edit_that_lowers_the_least_lowers_the_pool_and_is_said():
 async def test_a_lowering_is_said_once_though_the_write_of_the_status_fails():
     windows = [once("pitch", "09:00", "10:05", 5)]
     day = Day.begin(t("10:00"), replicas=3, ready=True, windows=windows)
-    day.scraper.in_flight = 1
+    day.scraper.in_flight, day.scraper.busy_pods = 1, 1
     await day.until(t("10:04"))
     before = len(day.kube.called("put_scale"))
     while len(day.kube.called("put_scale")) == before:
@@ -149,7 +149,7 @@ def older(day, **status):
 @pytest.mark.parametrize("is_asleep", [False, True])
 async def test_a_pool_that_is_older_keeps_one_pod_and_says_so_once(is_asleep):
     day = Day.begin(t("10:00"), replicas=3, ready=True, minReplicas=1)
-    day.scraper.in_flight = 0 if is_asleep else 1
+    day.scraper.in_flight, day.scraper.busy_pods = 0 if is_asleep else 1, 1
     await day.until(t("10:10"))
     assert day.replicas == (0 if is_asleep else 1)
     before = len(day.kube.called("put_scale"))

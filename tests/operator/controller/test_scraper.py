@@ -313,11 +313,24 @@ def activators(count):
 
 @pytest.mark.parametrize("looks", [False, True])
 async def test_a_real_activators_page_tells_what_is_asked_for(scraper, looks):
-    told = {"held": 2, "spliced": 7, "active": 3, "last_activity": 0}
+    told = {"held": 2, "spliced": 7, "active": 3, "last_activity": 0, "marked": {"voice-3": 4}}
     with activators(1) as ([metrics], views):
         metrics.follow(*VOICE, **{name: lambda n=n: n for name, n in told.items()})
         said = await scraper.passing(views, VOICE, looks=looks)
-        assert said == Demand(passing=3, held=2, timed_out={views[0].uid: 0})
+        uses = {"voice-3": 4}
+        assert said == Demand(passing=3, held=2, timed_out={views[0].uid: 0}, uses=uses)
+
+
+async def test_connections_to_marked_pods_are_known_if_all_activators_know_the_same(scraper):
+    told = {"held": 0, "spliced": 0, "active": 0, "last_activity": 0}
+    with activators(2) as (both, views):
+        for other, uses in (({"a": 2}, {}), ({"b": 4, "a": 2}, {"a": 3, "b": 4})):
+            for metrics, marked in zip(both, ({"a": 1, "b": 0}, other), strict=True):
+                gauges = told | {"marked": marked}
+                metrics.follow(*VOICE, **{name: lambda n=n: n for name, n in gauges.items()})
+            assert (await scraper.passing(views, VOICE)).uses == uses
+        silent = pod_view(pod("activator-0", ready=True))
+        assert (await scraper.passing([*views, silent], VOICE)).uses == {}
 
 
 async def test_requests_that_time_out_are_told_as_each_activator_counts_them(scraper):
@@ -390,7 +403,7 @@ async def test_only_the_silence_of_a_ready_activator_makes_it_unknown(scraper, s
 
 
 async def test_without_activators_nothing_passes(scraper):
-    assert await scraper.passing([], VOICE) == Demand()
+    assert await scraper.passing([], VOICE) == Demand(uses={})
 
 
 # --- asking both ---

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from math import inf
@@ -70,6 +70,7 @@ class Connections:
             spliced=lambda: len(self._clients.joined),
             active=self.count_active,
             last_activity=self.last_activity,
+            marked=self.uses_of_marked,
         )
 
     # --- accept ---
@@ -407,6 +408,26 @@ class Connections:
         traffic = [client.traffic for client in self._users()]
         busy = sum(one.is_busy(now, timeout) for one in traffic)
         return busy or int(any(one.in_use(now, timeout) for one in traffic))
+
+    def uses_of_marked(self) -> Mapping[str, int]:
+        """Connections in use, or in progress, to each pod that this activator knows as marked.
+
+        By name of the pod. May be called from any thread.
+        """
+        # In this order: a marked pod gets no new connection, and one in progress is counted once at
+        # least.
+        marked, load = self.backends.marked, dict(self._load)
+        if not marked:
+            return {}
+        now, timeout = time.monotonic(), self.idle_timeout
+        joined = list(self._clients.joined)
+        used = Counter(
+            of.pod for of in joined if not of.is_probe and of.traffic.in_use(now, timeout)
+        )
+        known = Counter(of.pod for of in joined)
+        return {
+            name: used[uid] + max(load.get(uid, 0) - known[uid], 0) for uid, name in marked.items()
+        }
 
     def last_activity(self) -> float:
         """The Unix time of the last byte that is not of a keepalive; 0 before the first.

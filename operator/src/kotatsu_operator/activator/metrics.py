@@ -2,7 +2,7 @@
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Histogram, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,14 +15,16 @@ from kotatsu_operator.core.protocol import (
     LAST_ACTIVITY,
     LAST_WAKE,
     LAST_WAKE_TOOK,
+    MARKED,
     TIMED_OUT,
 )
 
 Reason = Literal["full", "timeout", "budget", "room"]
 Key = tuple[str, str]
 """(namespace, name) of a pool."""
-Gauges = Mapping[str, Callable[[], float]]
-"""held, spliced, active and last_activity of a pool, as they are when they are called."""
+Gauges = Mapping[str, Callable[[], Any]]
+"""held, spliced, active and last_activity of a pool, as they are when called, and `marked`: the
+connections in use to each marked pod, by its name."""
 
 _LABELS = ("namespace", "name")
 _PREFIX = "kotatsu_activator_"
@@ -70,11 +72,10 @@ class ActivatorMetrics(Collector):
         self._forwarded[namespace, name] = made = Forwarded()
         return made
 
-    def follow(self, namespace: str, name: str, **gauges: Callable[[], float]) -> None:
+    def follow(self, namespace: str, name: str, **gauges: Callable[[], Any]) -> None:
         """Create the series that a pool has from its first connection.
 
-        The gauges (held, spliced, active, last_activity) are evaluated at each scrape: thousands of
-        connections may come and go in between.
+        The gauges are evaluated at each scrape: thousands of connections come and go in between.
         """
         self._followed[namespace, name] = gauges
         self.durations.labels(namespace, name)
@@ -178,11 +179,18 @@ class ActivatorMetrics(Collector):
             "Rejected connections with the reason timeout, from the first one on.",
             labels=_LABELS,
         )
+        marked = GaugeMetricFamily(
+            MARKED,
+            "Connections in use to a pod that goes with the next step down; none for others.",
+            labels=(*_LABELS, "pod"),
+        )
         for key in keys:
             held.add_metric(key, self._value(key, "held"))
             if key in self._followed:
                 active.add_metric(key, self._value(key, "active"))
                 last.add_metric(key, self._value(key, "last_activity"))
+                for pod, number in self._followed[key]["marked"]().items():
+                    marked.add_metric((*key, pod), number)
             began, took = self._wakes.get(key, (None, None))
             if began is not None:
                 woke_at.add_metric(key, began)
@@ -190,12 +198,12 @@ class ActivatorMetrics(Collector):
                 woke_in.add_metric(key, took)
             if timeouts := self._refused[key, "timeout"]:
                 late.add_metric(key, timeouts)
-        yield from (held, active, last, woke_at, woke_in, late)
+        yield from (held, active, last, woke_at, woke_in, late, marked)
 
     def _value(self, key: Key, gauge: str) -> float:
         """A gauge of a pool; 0 before its first connection."""
         gauges = self._followed.get(key)
-        return 0.0 if gauges is None else gauges[gauge]()
+        return 0.0 if gauges is None else float(gauges[gauge]())
 
 
 class _Part(Collector):

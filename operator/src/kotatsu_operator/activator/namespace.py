@@ -348,6 +348,10 @@ class View:
         wanted = self._selector(pool)
         return self.pods.selected_by(wanted) if wanted else []
 
+    def has_marks(self, pool: Pool) -> bool:
+        """Whether one of its pods goes with the next step down."""
+        return any(pod.is_marked for pod in self.pods_of(pool))
+
     def starts_of(self, pool: Pool) -> list[PodStart]:
         """How far the starts of a pool's pods are, but for those that end."""
         return [pod.start for pod in self.pods_of(pool) if not pod.terminating]

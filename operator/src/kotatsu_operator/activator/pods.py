@@ -107,7 +107,9 @@ class Backends:
         self._ready: dict[str, PodView] = {}
         """Pods that answer, by uid."""
         self.staying_pods: frozenset[str] = frozenset()
-        """Uids of the pods that run and are not terminating."""
+        """Uids of the pods that run, are not terminating and are not marked."""
+        self.marked: Mapping[str, str] = {}
+        """Names of the pods that go with the next step down, by uid."""
         self._refused: dict[str, float] = {}
         """When a pod last refused a connection, by uid, in loop time."""
         self._portless: set[str] = set()
@@ -119,7 +121,8 @@ class Backends:
 
     def refresh(self) -> None:
         staying = {pod.uid: pod for pod in self.staying()}
-        self.staying_pods = frozenset(staying)
+        self.marked = {pod.uid: pod.key[1] for pod in self._pods() if pod.is_marked}
+        self.staying_pods = frozenset(staying.keys() - self.marked.keys())
         for uid, known in list(self._ready.items()):
             # Gone, or no longer Ready for the kubelet: probe it again.
             if uid not in staying or (known.ready and not staying[uid].ready):
@@ -133,6 +136,10 @@ class Backends:
         pool = self._context.pool
         return [] if pool is None else self._context.view.backends(pool)
 
+    def _pods(self) -> list[PodView]:
+        pool = self._context.pool
+        return [] if pool is None else self._context.view.pods_of(pool)
+
     async def probe(self, pod: PodView) -> bool:
         """Probe a starting pod, more often than the kubelet does; returns whether it is ready."""
         target = next((port.target for port in self._ports()), None)
@@ -144,13 +151,18 @@ class Backends:
     def choose(self, load: Mapping[str, int]) -> PodView | None:
         """The ready pod with the fewest connections (`load`, by uid); None without a ready pod.
 
-        A pod that has just refused a connection comes last, even if the kubelet reports it Ready.
+        A pod that has just refused a connection comes last, even if the kubelet reports it Ready,
+        and a marked one before those.
         """
         if not self._ready:
             return None
         now = asyncio.get_running_loop().time()
         avoid = {uid: max(0.0, at + AVOID_FOR - now) for uid, at in self._refused.items()}
-        best = min(self._ready, key=lambda uid: (avoid.get(uid, 0.0), load.get(uid, 0)))
+        marked = self.marked
+        best = min(
+            self._ready,
+            key=lambda uid: (avoid.get(uid, 0.0), uid in marked, load.get(uid, 0)),
+        )
         return self._ready[best]
 
     async def dial(self, pod: PodView, service_port: Port, upstream: Upstream) -> bool:

@@ -194,6 +194,10 @@ class Room:
         self._telling = False
         for name in self._news & self.connections.keys():
             self.connections[name].changed()
+        for name in self._news - self.connections.keys():
+            # It acknowledges the marks of its pods.
+            if name in self.view.pools and self.view.has_marks(self.view.pools[name]):
+                self._connections(name)
         self._news.clear()
 
     async def _next_change(self, seconds: float) -> None:

@@ -25,6 +25,7 @@ from kotatsu_operator.core.protocol import (
     LAST_WAKE_TOOK,
     LOOKED_AT,
     LOOKS,
+    MARKED,
     TIMED_OUT,
 )
 from kotatsu_operator.kube.objects import Key, target_ports
@@ -220,6 +221,7 @@ class Scraper:
                 for pod, answer in zip(asked, answers, strict=True)
             },
             last_wake=max((a.last_wake for a in said if a.last_wake), key=_began, default=None),
+            uses={} if silent else _uses([a.uses or {} for a in said]),
         )
 
     async def _passing(self, pod: PodView, pool: Key, looks: bool) -> Demand | Silence:
@@ -238,6 +240,11 @@ class Scraper:
             last_passed=_newest(samples.get(LAST_ACTIVITY, ()), page),
             timed_out={pod.uid: exposition.count_of(samples.get(TIMED_OUT, ())) or 0},
             last_wake=_last_wake(samples),
+            uses={
+                labels.get("pod", ""): number
+                for labels, value in samples.get(MARKED, ())
+                if (number := exposition.count_of([(labels, value)])) is not None
+            },
         )
 
     def _activator(self, pod: PodView) -> _Question:
@@ -319,6 +326,14 @@ def _newest(samples: Iterable[tuple[Mapping[str, str], float]], page: Page) -> d
     return None if last is None else last - page.ahead
 
 
+def _uses(said: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
+    """The connections of the marked pods, summed; none if activators know other marks."""
+    first = said[0] if said else {}
+    if any(one.keys() != first.keys() for one in said):
+        return {}
+    return {name: sum(one[name] for one in said) for name in first}
+
+
 def _last_wake(samples: Mapping[str, Samples]) -> Wake | None:
     at, took = (
         max(exposition.numbers(samples.get(name, ())), default=None)
@@ -397,7 +412,10 @@ class Observer:
                 metered=metered,
                 timed_out=through.timed_out,
                 last_wake=through.last_wake,
+                uses={} if why else through.uses,
             )
+        uses = {pod.key[1]: 0 for pod in pods if not pod.has_served}
+        uses |= {pod.key[1]: a.in_flight for pod, a in said if isinstance(a, PodAnswer)}
         heard = [answer for _, answer in said if isinstance(answer, PodAnswer)]
         unheard = [
             (pod, answer) for pod, answer in said if isinstance(answer, Silence) and pod.has_served
@@ -411,6 +429,7 @@ class Observer:
             known=not silent,
             silent=silent[0] if silent else "",
             metered=metered,
+            uses=uses,
         )
 
 

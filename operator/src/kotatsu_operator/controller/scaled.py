@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,12 +18,13 @@ from kotatsu_operator.core.decide import refusal
 from kotatsu_operator.core.decide.isolation import check_isolation
 from kotatsu_operator.core.formats import instant, internal, table
 from kotatsu_operator.core.give_back import minimum_back
-from kotatsu_operator.core.objects import read_autoscaler
+from kotatsu_operator.core.objects import read_autoscaler, selects
 from kotatsu_operator.core.pool.decision import Decision, Demand, Observation
+from kotatsu_operator.core.pool.lowering import Removal
 from kotatsu_operator.core.pool.memory import Memory, Route
 from kotatsu_operator.core.pool.news import Note
 from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
-from kotatsu_operator.core.protocol import ROUTE_LABEL, ROUTE_TAKEN
+from kotatsu_operator.core.protocol import COST, MARK, ROUTE_LABEL, ROUTE_TAKEN
 from kotatsu_operator.core.report import record
 from kotatsu_operator.core.report.conditions import of_contest, said_of_silence, same_clients
 from kotatsu_operator.core.report.status import (
@@ -36,12 +37,15 @@ from kotatsu_operator.core.report.status import (
 from kotatsu_operator.core.schema import joined
 from kotatsu_operator.kube import objects
 from kotatsu_operator.kube.client import Kube
-from kotatsu_operator.kube.errors import NotFoundError
+from kotatsu_operator.kube.errors import ConflictError, NotFoundError, Unreachable
 from kotatsu_operator.kube.objects import Key, Object, key_of
-from kotatsu_operator.kube.views import PodView, WorkloadView
+from kotatsu_operator.kube.views import PodView, WorkloadView, pod_view, removal_of
 
 log = logging.getLogger(__name__)
 
+
+MARKED_AT_ONCE = 64
+"""Pods that one decision marks."""
 
 Awaits = Callable[[str, str], bool]
 """Whether a kind (the second argument) is not listed yet in a namespace: an object that is missing
@@ -214,7 +218,13 @@ class ScaledTarget(Target):
             write=workload.write,
             woken=is_new_wake(demand.last_wake, status),
             catching_up=timedelta(seconds=tools.observer.catching_up()),
+            removal=self._removal(pods),
         )
+
+    def _removal(self, pods: Iterable[PodView]) -> Removal:
+        workload = self.workload
+        is_settled = workload is not None and bool(workload.updated)
+        return removal_of(pods, self.spec.target.kind, is_settled=is_settled)
 
     # --- act ---
 
@@ -238,7 +248,8 @@ class ScaledTarget(Target):
             self.cache.keep_pool(pool)
         pool = await _set_minimum(kube, self.cache, pool, seen, decision)
         if wanted is not None and wanted != seen.replicas:
-            await self._scale(tools, wanted, only_down=only_down)
+            await self._scale(tools, decision, wanted)
+        await self._mark(tools, decision)
         sleep = partial(self._sleep, tools, seen, decision, now)
         finish = sleep if decision.sleep else target.nothing_left
         if not only_down and not self.spec.suspend:
@@ -301,12 +312,44 @@ class ScaledTarget(Target):
             policy = self.cache.bypassed_policy(self.key[0], labels)
         return [*known, same_clients(policy)]
 
-    async def _scale(self, tools: Tools, replicas: int, *, only_down: bool) -> None:
-        """Set the replicas at the version read; only `ScaleDown` sets 0."""
+    async def _scale(self, tools: Tools, decision: Decision, replicas: int) -> None:
+        """Set the replicas at the version read; only `ScaleDown` sets 0.
+
+        Raises ConflictError if a step down would end other pods now than it may.
+        """
         scale = await tools.kube.get_scale(*self.place)
-        if scale.replicas > replicas or (scale.replicas < replicas and not only_down):
-            await tools.kube.put_scale(*self.place, replicas, scale.version)
-            log.info("%s/%s: replicas %d → %d", *self.key, scale.replicas, replicas)
+        if scale.replicas == replicas or (scale.replicas < replicas and decision.only_down):
+            return
+        ends = None if decision.lowering is None else decision.lowering.ends
+        if scale.replicas > replicas and ends is not None:
+            pods = await tools.kube.find(objects.Pod, self.key[0], self._labels, pod_view)
+            removal = self._removal(p for p in pods if selects(self.selector, p.labels))
+            if not removal.may_end(scale.replicas, replicas) <= ends:
+                raise ConflictError(f"{self.place[1]} has other pods")
+        await tools.kube.put_scale(*self.place, replicas, scale.version)
+        log.info("%s/%s: replicas %d → %d", *self.key, scale.replicas, replicas)
+
+    @property
+    def _labels(self) -> Mapping[str, str]:
+        return table(self.selector.get("matchLabels"))
+
+    async def _mark(self, tools: Tools, decision: Decision) -> None:
+        """Mark the pods that go with the next step down, and no others.
+
+        What fails is tried again with the next decision.
+        """
+        if (low := decision.lowering) is None or not self.spec.platform.marks_pods:
+            return
+        pods = self.cache.target_pods(self.key[0], self.selector)
+        odd = [p for p in pods if p.is_replica and p.is_marked != (p.key[1] in low.marks)]
+        for pod in odd[:MARKED_AT_ONCE]:
+            mark = None if pod.is_marked else MARK
+            patch = {"metadata": {"uid": pod.uid, "annotations": {COST: mark}}}
+            try:
+                await tools.kube.merge(objects.Pod, *pod.key, patch)
+            except (ConflictError, NotFoundError, *Unreachable) as error:
+                log.warning("%s/%s: pod %s is not marked: %s", *self.key, pod.key[1], error)
+                return
 
     async def _sleep(
         self,

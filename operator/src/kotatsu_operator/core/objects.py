@@ -427,8 +427,19 @@ def poolset_of(pool: Object) -> str:
 
 def controller_of(meta: Mapping[str, Any]) -> str:
     """The object whose controller made one with this metadata, as KIND NAME; empty for none."""
+    return " ".join(_controller(meta, "kind", "name")).strip()
+
+
+def owner_in(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and uid of the object whose controller made one with this metadata; empty for none."""
+    kind, uid = _controller(meta, "kind", "uid")
+    return kind, uid
+
+
+def _controller(meta: Mapping[str, Any], *fields: str) -> list[str]:
     of = (owner for owner in tables(meta.get("ownerReferences")) if owner.get("controller"))
-    return next((f"{text(owner.get('kind'))} {text(owner.get('name'))}" for owner in of), "")
+    found = next(of, {})
+    return [text(found.get(name)) for name in fields]
 
 
 @dataclass(frozen=True)

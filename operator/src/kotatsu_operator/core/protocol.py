@@ -96,6 +96,10 @@ CAPACITY_LABEL = "kotatsu.dev/capacity-for"
 """Label of the objects that ask for capacity ahead of a window: the pool (see `pool_label`). No
 Service and no target selects it."""
 
+COST, MARK = "controller.kubernetes.io/pod-deletion-cost", "-2147483648"
+"""Annotation of a pod, and its lowest value: of equal pods, a ReplicaSet ends those with it first.
+Activators give new connections to other pods."""
+
 OPERATOR = "kotatsu-operator"
 ACTIVATOR = "kotatsu-activator"
 """The field managers of the operator's and the activator's writes."""
@@ -106,7 +110,8 @@ LAST_ACTIVITY = "kotatsu_activator_last_activity_timestamp_seconds"
 TIMED_OUT = "kotatsu_activator_timed_out_total"
 LAST_WAKE = "kotatsu_activator_last_wake_timestamp_seconds"
 LAST_WAKE_TOOK = "kotatsu_activator_last_wake_duration_seconds"
-LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT, LAST_WAKE, LAST_WAKE_TOOK)
+MARKED = "kotatsu_activator_marked_pod_connections"
+LOOKED_AT = (HELD, ACTIVE, LAST_ACTIVITY, TIMED_OUT, LAST_WAKE, LAST_WAKE_TOOK, MARKED)
 """The metrics of an activator that the operator reads: their page is as of the request."""
 LOOKS = "/looks"
 """The page of an activator to which the operator posts when it looks at pools (step 4)."""

@@ -15,6 +15,7 @@ import msgspec
 from kotatsu_operator.core.nesting import shallow
 from kotatsu_operator.core.protocol import (
     BY_ANNOTATION,
+    COST,
     MANAGED_BY,
     REASON_ANNOTATION,
     REHEARSAL_ANNOTATION,
@@ -182,8 +183,13 @@ class WarmPool(Part):
 
 class Pod(Part):
     class Meta(Named):
+        class Annotations(Part):
+            cost: Field = msgspec.field(name=COST, default=NONE)
+
         labels: Field = NONE
         deletionTimestamp: Field = NONE
+        annotations: Annotations | None = None
+        ownerReferences: list[Owner] | None = None
 
     class Spec(Pods):
         class Gate(Part):

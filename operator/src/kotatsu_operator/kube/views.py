@@ -1,9 +1,10 @@
 """Kubernetes objects read into values, with only what decisions depend on."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,7 @@ from kotatsu_operator.core.objects import (
     foreign_write,
     is_resizable,
     is_sidecar,
+    owner_in,
     pod_labels,
     port_number,
     resize_pending,
@@ -32,6 +34,7 @@ from kotatsu_operator.core.objects import (
     workload_selector,
 )
 from kotatsu_operator.core.pool.decision import NOT_STARTED, PodStart, Starting
+from kotatsu_operator.core.pool.lowering import Candidate, Removal
 from kotatsu_operator.core.pool.spec import BUILT_IN
 from kotatsu_operator.core.scope import opts_out
 from kotatsu_operator.kube.client import Kube
@@ -88,6 +91,12 @@ class PodView:
     """Whether its node can resize it."""
     resize_pending: str = ""
     """Why the kubelet has not begun with a resize, with its message; empty if none waits."""
+    is_over: bool = False
+    """Whether it has finished: Succeeded or Failed."""
+    owner: tuple[str, str] = ("", "")
+    """Kind and uid of the object whose controller made it; empty for none."""
+    cost: str = ""
+    """Its deletion cost; empty without the annotation."""
     version: int = field(default=0, compare=False)
     """Its resourceVersion as a number."""
 
@@ -96,6 +105,16 @@ class PodView:
         """Its labels, made anew with each call."""
         found: Mapping[str, str] = msgspec.json.decode(self.packed)
         return found
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether its controller counts it as one."""
+        return not (self.terminating or self.is_over)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it goes with the next step down."""
+        return self.is_replica and self.cost == protocol.MARK
 
     def port(self, wanted: str | int) -> int | None:
         return port_number(self.ports, wanted)
@@ -142,6 +161,9 @@ def pod_view(obj: Object) -> PodView:
         spec=spec,
         is_resizable=is_resizable(status),
         resize_pending=resize_pending(status)[1],
+        is_over=over,
+        owner=owner_in(meta),
+        cost=text(table(meta.get("annotations")).get(protocol.COST)),
         version=version_of(obj),
     )
 
@@ -246,6 +268,43 @@ def failing_pod(pods: Iterable[PodView]) -> str:
     found = [p for p in pods if p.start.failing and not p.ready and not p.terminating]
     one = min(found, key=lambda p: p.key, default=None)
     return "" if one is None else f"pod {one.key[1]} cannot start: {one.start.failing}"
+
+
+def removal_of(pods: Iterable[PodView], kind: str, *, is_settled: bool) -> Removal:
+    """The pods that a step down of a workload of this kind may end.
+
+    The order is that of ReplicaSets (`ActivePodsWithRanks` in pkg/controller/controller_utils.go
+    of Kubernetes), which is known if all pods are of one, or that of StatefulSets. `is_settled` is
+    whether a Deployment has pods of one template alone.
+    """
+    active = [pod for pod in pods if pod.is_replica]
+    owners, costs = {pod.owner for pod in active}, {pod.cost for pod in active}
+    makers = [maker for maker, _ in owners]
+    on_node = Counter(pod.node for pod in active)
+    # Among equals those on crowded nodes, then the youngest.
+    active.sort(key=lambda pod: (on_node[pod.node], pod.scheduled_at or _FUTURE, pod.key))
+    active.reverse()
+    if kind == "StatefulSet":
+        ordinals = [_ordinal(pod.key[1]) for pod in active]
+        ranks: list[tuple[int, ...]] = [(-(at or 0),) for at in ordinals]
+        is_known = makers == [kind] and None not in ordinals
+    else:
+        ranks = [(bool(pod.node), pod.running, pod.ready) for pod in active]
+        is_known = kind == "Deployment" and makers == ["ReplicaSet"] and is_settled
+    candidates = (Candidate(p.key[1], r, p.is_marked) for p, r in zip(active, ranks, strict=True))
+    # A cost that an owner has set stays.
+    is_known = is_known and costs <= {"", protocol.MARK}
+    return Removal(tuple(candidates), is_known, by_mark=kind != "StatefulSet")
+
+
+_FUTURE = datetime.max.replace(tzinfo=UTC)
+_ORDINAL = re.compile(r".*-([0-9]{1,9})")
+
+
+def _ordinal(name: str) -> int | None:
+    """The ordinal of a StatefulSet's pod."""
+    found = _ORDINAL.fullmatch(name)
+    return None if found is None else int(found[1])
 
 
 # --- workloads: any object with `spec.replicas` and a label selector ---

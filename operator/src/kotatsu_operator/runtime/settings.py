@@ -184,6 +184,9 @@ class OperatorSettings(_ClusterSettings):
     patch_services: bool = Field(
         True, description="whether the selectors of Services may be changed for route Activator"
     )
+    mark_pods: bool = Field(
+        True, description="whether the deletion cost of pods may be set before the scale is lowered"
+    )
     sets: bool = Field(False, description="whether WarmPoolSets make WarmPools")
     parked: bool = Field(
         False, description="whether the requests of pods may be lowered while a pool is parked"

@@ -293,7 +293,7 @@ async def test_the_requests_of_a_refused_pool_are_restored(reason):
     else:
         day.kube.put(horizontal_pod_autoscaler("a"))
         day.kube.put(horizontal_pod_autoscaler("b"))
-    await day.until(PARKED + MINUTE)
+    await day.until(PARKED + MINUTE / 2)
     assert day.condition("Accepted")["reason"] == reason
     assert cpus(day)[0] == "1"
     assert "reduced" not in day.status

@@ -17,11 +17,13 @@ from kotatsu_operator.core.decide.phases import (
     asks_for_sleep,
     first_sight,
 )
+from kotatsu_operator.core.formats import format_duration
 from kotatsu_operator.core.objects import Autoscaler, Write
 from kotatsu_operator.core.plan import activity
 from kotatsu_operator.core.plan.lead import slowest_wake
 from kotatsu_operator.core.plan.plan import Plan, floor_of, plan_at, remember_opening, still_needed
 from kotatsu_operator.core.pool.decision import WAITS_FOR_BLOCKED, Decision, Observation
+from kotatsu_operator.core.pool.lowering import LIMIT, Lowering, Uses, lowering
 from kotatsu_operator.core.pool.memory import (
     Contest,
     Memory,
@@ -32,7 +34,7 @@ from kotatsu_operator.core.pool.memory import (
     changed,
 )
 from kotatsu_operator.core.pool.news import Note, Transition
-from kotatsu_operator.core.pool.spec import PoolSpec
+from kotatsu_operator.core.pool.spec import PoolSpec, RouteMode
 
 LOOK_AGAIN = timedelta(seconds=60)
 """The longest time to the next reconcile of an awake pool without events or deadlines."""
@@ -64,7 +66,8 @@ def decide(
     kept = allowed.trim(plan)
     goal = goal_of(given, before, kept)
     step = phases(given, before, goal).taken()
-    replicas = scale_of(given, goal, step.replicas)
+    low = lowered_by(given, before, scale_of(given, goal, step.replicas))
+    replicas = low.replicas
     noted, notes = recorded(given, before, step, goal, kept, replicas)
     # A pool that was just adopted or resumed could not be Ready in time. A floor that an override
     # or a budget lowers is not checked for punctuality.
@@ -79,7 +82,7 @@ def decide(
     awaited = [t for t in plan.upcoming if not _is_ready_for(t, after)]
     released = allowed.is_refused and goal.floor <= 1
     return Decision(
-        memory=after,
+        memory=after.here(lowering=low.since),
         replicas=replicas,
         recheck=_first_after(now, soonest, *(t.at for t in plan.upcoming[:1])),
         recheck_between_beats=_first_after(now, soonest, *(t.at for t in awaited[:1])),
@@ -91,12 +94,13 @@ def decide(
         park=after.phase is Phase.PARKED,
         only_down=allowed.is_refused,
         minimum=_minimum(given.seen, after, max(goal.floor, goal.minimum), released=released),
-        notes=(*adopted, *told, *step.notes, *notes, *opening_notes),
+        notes=(*adopted, *told, *step.notes, *_forced(spec, low), *notes, *opening_notes),
         outcomes=outcomes,
         punctual=punctual,
         grows=_capacity(given, goal, kept) > 0,
         claim=None if allowed.is_refused else plan.claim,
         override=_override(spec, after, now),
+        lowering=None if seen.removal is None else low,
     )
 
 
@@ -185,6 +189,33 @@ def scale_of(given: Given, goal: Goal, replicas: int | None) -> int | None:
     if given.allowed.is_refused and replicas is not None:
         replicas = min(replicas, seen.replicas)
     return replicas
+
+
+def lowered_by(given: Given, memory: Memory, wanted: int | None) -> Lowering:
+    """The step to the scale that is wanted: down only as far as no request in flight ends."""
+    spec, seen, demand = given.spec, given.seen, given.seen.demand
+    if (removal := seen.removal) is None:
+        return Lowering(wanted)
+    counted = spec.route is RouteMode.ACTIVATOR
+    drains = counted and removal.is_known and spec.platform.marks_pods
+    uses = {} if demand.uses is None else demand.uses
+    if counted and not drains and demand.uses is not None:
+        # The activators say of no pod alone whether they need it.
+        is_quiet = demand.known and demand.concurrency == 0
+        uses = {pod.name: 0 for pod in removal.pods if is_quiet}
+    since = memory.process.lowering
+    return lowering(removal, Uses(uses, drains), seen.replicas, wanted, since, given.now)
+
+
+def _forced(spec: PoolSpec, low: Lowering) -> list[Note]:
+    if not low.forced:
+        return []
+    of, waited = spec.target, format_duration(LIMIT)
+    text = (
+        f"{of.kind} {of.name} is lowered to {low.replicas} replicas although pods that may end "
+        f"have requests in flight: it has waited {waited} for them"
+    )
+    return [Note("LoweredInUse", text, warning=True)]
 
 
 def recorded(

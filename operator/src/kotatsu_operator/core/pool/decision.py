@@ -9,6 +9,7 @@ from typing import Any
 
 from kotatsu_operator.core.formats import choice, conditions_of, count, is_false, lasting, table
 from kotatsu_operator.core.objects import Autoscaler, Object, Write
+from kotatsu_operator.core.pool.lowering import Lowering, Removal
 from kotatsu_operator.core.pool.memory import Memory, Opening, Outcome, Parts, Phase, Reason
 from kotatsu_operator.core.pool.news import Claim, Note, Transition
 
@@ -50,6 +51,9 @@ class Demand:
     asked and did not report."""
     last_wake: Wake | None = None
     """The newest one of those that the activators know."""
+    uses: Mapping[str, int] | None = None
+    """Requests in pods by name, as far as they are known; if the activators count them, connections
+    in use to the marked pods, if all of them know the same ones. None: nobody was asked."""
 
     @property
     def concurrency(self) -> int:
@@ -266,6 +270,8 @@ class Observation:
     order: Order = UNORDERED
     most: int | None = None
     """The highest possible floor of a Knative Service; None: no limit."""
+    removal: Removal | None = None
+    """The pods that a step down may end; None: its steps are those of its own platform."""
 
     def as_shown(self, floor: int) -> "Observation":
         """The observation for people: all Ready pods, and the replicas that the floor asks for."""
@@ -316,3 +322,5 @@ class Decision:
     """The next warm-up, for which other pools must leave capacity."""
     override: tuple[str, datetime] | None = None
     """Mode and effective end of the override in effect."""
+    lowering: Lowering | None = None
+    """The step down; None if the pool makes none."""

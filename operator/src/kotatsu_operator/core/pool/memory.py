@@ -306,6 +306,8 @@ class Process:
     """Requests that got 503 at holdTimeout and that no event has reported yet."""
     timed_out_since: datetime | None = None
     """When the first of them was seen."""
+    lowering: datetime | None = None
+    """Since when a step down waits for requests in flight."""
 
     @property
     def timeouts(self) -> "Process":
@@ -374,7 +376,7 @@ class Memory:
             override=_not_after(self.override, now, "seen_at"),
             announced=_not_after(self.announced, now, "seen_at"),
             process=_not_after(
-                self.process, now, "acknowledged_at", "looked_at", "timed_out_since"
+                self.process, now, "acknowledged_at", "looked_at", "timed_out_since", "lowering"
             ),
         )
 

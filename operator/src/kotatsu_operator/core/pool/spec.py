@@ -146,6 +146,8 @@ class Platform:
     """Whether the operator may patch Services."""
     home: str = ""
     """The namespace of the release, whose Services it never takes."""
+    marks_pods: bool = True
+    """Whether the operator may mark the pods that go with a step down."""
 
 
 PLATFORM = Platform()

@@ -61,7 +61,8 @@ def pool_conditions(spec: PoolSpec, seen: Observation, decision: Decision) -> li
         ready = condition("Ready", True, "CatchingUp", _CATCHING_UP)
     else:
         by = f"; WarmPool {seen.order.needed_by} depends on it" if seen.order.needed_by else ""
-        text = f"{seen.ready} replicas are Ready{by}{_without(seen)}"
+        waits = f"; {low.waits}" if (low := decision.lowering) is not None and low.waits else ""
+        text = f"{seen.ready} replicas are Ready{by}{_without(seen)}{waits}"
         ready = condition("Ready", True, phase.value, text)
     asked = max(decision.floor, 1)
     floor = seen.within(asked)
