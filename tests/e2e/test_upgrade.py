@@ -16,7 +16,7 @@ import httpx
 import pytest
 from chart.kit import helm
 from e2e.conftest import LABELED, add_recorder, cluster_ip, remove_namespace, start_app
-from e2e.kit import Kubectl
+from e2e.kit import App, Kubectl, config_map, pool, workload
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.previous import install_crds, previous_release, this_release
@@ -110,6 +110,29 @@ async def test_upgrade_rollback_uninstall_and_reinstall_under_traffic_lose_nothi
             soak.add(row, outcome)
             wrong += outcome.wrong
     assert not wrong, wrong
+
+
+async def test_a_sleeping_pool_whose_service_another_manager_applies_wakes_after_the_upgrade(
+    context, make_namespace, http, tmp_path
+):
+    """Its pods have no gauge: before version 0.1 the activators were beside them."""
+    before = await asyncio.to_thread(previous_release, context, tmp_path)
+    install_crds(Kubectl("default"), before)
+    kubectl, name = make_namespace("up"), "foreign"
+    assert await on(before, "install", kubectl) == ""
+    deployment, service = workload(name, "")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": "METRICS", "value": "missing"})
+    by_flux = ("apply", "--server-side", "--field-manager=kustomize-controller", "-f", "-")
+    kubectl(*by_flux, stdin=json.dumps(service))
+    kubectl.apply(config_map(), deployment, pool(name, idleAfter="5s", holdTimeout="2m"))
+    app = App(name, kubectl, cluster_ip(kubectl, name))
+    await app.asleep(180)
+    assert await on(this_release(), "upgrade", kubectl) == ""
+    await app.send(http)
+    assert kubectl.get("service", name)["spec"]["selector"] == {"app": name}
+    assert app.failed("DemandKnown")["reason"] == "SelectorContested"
+    await app.asleep(180)
 
 
 def once(kubectl, before, after):
