@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 from rows import each
 
-from kotatsu_demo.choice import Facts, Where, for_demo, for_images, is_allowed
+from kotatsu_demo.choice import (
+    Facts,
+    Where,
+    for_demo,
+    for_images,
+    is_allowed,
+    is_nothing_up,
+)
 from kotatsu_demo.errors import MissingError
 
 EVERYTHING = frozenset({"docker", "kind", "kubectl", "helm", "go", "apt-get"})
@@ -56,6 +63,20 @@ def test_where_nothing_is_possible_one_sentence_says_what_is_missing_and_what_to
     assert do in text
     assert text.endswith("or name a cluster of yours with CONTEXT=name")
     assert "\n" not in text
+
+
+@each("change, is_nothing", [
+    ({"is_root": False}, True),
+    ({"programs": frozenset()}, True),
+    ({}, False),  # root may have left a part of a node
+    ({"is_root": False, "node_runs": True}, False),
+    ({"is_root": False, "context": "kind-mine"}, False),
+    ({"is_root": False, "programs": EVERYTHING, "docker_runs": True}, False),
+])  # fmt: skip
+def test_where_a_machine_can_have_no_cluster_there_is_nothing_to_remove(
+    change: dict, is_nothing: bool
+):
+    assert is_nothing_up(replace(SANDBOX, **change)) is is_nothing
 
 
 def test_a_cluster_elsewhere_needs_to_know_where_images_come_from():

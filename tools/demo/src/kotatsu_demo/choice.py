@@ -99,6 +99,15 @@ def own(facts: Facts) -> Choice:
     return _node(facts, f"the throwaway node ({_no_kind(facts)})")
 
 
+def is_nothing_up(facts: Facts) -> bool:
+    """Whether no cluster of Kotatsu's runs, and this machine or user can have none."""
+    try:
+        own(facts)
+    except MissingError:
+        return not (facts.node_runs or facts.context)
+    return False
+
+
 def _named(facts: Facts) -> Choice:
     context, why = facts.context, f"{facts.context}, which CONTEXT names"
     if context == NODE_CONTEXT:

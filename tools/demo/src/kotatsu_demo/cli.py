@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kotatsu_demo import docker, facts, routes
 from kotatsu_demo.beside import Beside
-from kotatsu_demo.choice import Choice, Facts, Where, for_demo, for_images
+from kotatsu_demo.choice import Choice, Facts, Where, for_demo, for_images, is_nothing_up
 from kotatsu_demo.closing import figures, next_commands
 from kotatsu_demo.clusters import WORK, Cluster, cluster_of
 from kotatsu_demo.errors import DemoError
@@ -95,6 +95,9 @@ def run(arguments: Sequence[str]) -> int:
         times = Times(Layout.from_environment().times)
         progress = Progress(times=times)
         found = facts.look()
+        if options.command == "down" and is_nothing_up(found):
+            progress.say("no cluster of Kotatsu's is up")
+            return 0
         choice = _choice(options, found)
         cluster = cluster_of(choice, options.namespace, found.image_prefix, progress)
         if options.command == "env":

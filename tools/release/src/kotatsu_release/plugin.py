@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import io
 import marshal
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -163,9 +164,10 @@ def _bytecode(name: str, source: bytes) -> bytes:
     """
     unchecked = 0b01.to_bytes(4, "little")  # PEP 552: the source need not be read
     code = compile(source, name, "exec", dont_inherit=True)
-    # Of marshal's formats, only those before 3 are the same in each process.
     head = importlib.util.MAGIC_NUMBER + unchecked + importlib.util.source_hash(source)
-    return head + marshal.dumps(code, 2)
+    # Of marshal's formats, only those before 3 are the same in each process. From Python 3.14 on,
+    # code has slices, and only format 5 holds them.
+    return head + marshal.dumps(code, 2 if sys.version_info < (3, 14) else marshal.version)
 
 
 def _modules(tree: Path) -> Iterator[tuple[str, bytes]]:
