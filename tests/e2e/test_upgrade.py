@@ -16,7 +16,7 @@ import httpx
 import pytest
 from chart.kit import helm
 from e2e.conftest import LABELED, add_recorder, cluster_ip, remove_namespace, start_app
-from e2e.kit import App, Kubectl, config_map, pool, workload
+from e2e.kit import App, Kubectl, config_map, eventually, pool, workload
 from e2e.parked import FULL, SMALL, given, requested, restarts
 from e2e.pools_of_namespace import PoolsOfNamespace
 from e2e.previous import install_crds, previous_release, this_release
@@ -125,13 +125,16 @@ async def test_a_sleeping_pool_whose_service_another_manager_applies_wakes_after
     env.append({"name": "METRICS", "value": "missing"})
     by_flux = ("apply", "--server-side", "--field-manager=kustomize-controller", "-f", "-")
     kubectl(*by_flux, stdin=json.dumps(service))
-    kubectl.apply(config_map(), deployment, pool(name, idleAfter="5s", holdTimeout="2m"))
+    kubectl.apply(config_map(), deployment, pool(name, idleAfter="15s", holdTimeout="2m"))
     app = App(name, kubectl, cluster_ip(kubectl, name))
+    await app.asleep(180)
+    await app.send(http)
+    await eventually("a share is counted", lambda: app.status()["route"].get("counted"))
     await app.asleep(180)
     assert await on(this_release(), "upgrade", kubectl) == ""
     await app.send(http)
     assert kubectl.get("service", name)["spec"]["selector"] == {"app": name}
-    assert app.failed("DemandKnown")["reason"] == "SelectorContested"
+    await eventually("two ways out", lambda: "SelectorContested" in str(app.failed("DemandKnown")))
     await app.asleep(180)
 
 

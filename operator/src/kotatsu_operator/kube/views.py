@@ -298,13 +298,12 @@ def removal_of(pods: Iterable[PodView], kind: str, *, is_settled: bool) -> Remov
 
 
 _FUTURE = datetime.max.replace(tzinfo=UTC)
-_ORDINAL = re.compile(r".*-([0-9]{1,9})")
 
 
 def _ordinal(name: str) -> int | None:
     """The ordinal of a StatefulSet's pod."""
-    found = _ORDINAL.fullmatch(name)
-    return None if found is None else int(found[1])
+    _, dash, number = name.rpartition("-")
+    return int(number) if dash and number.isdecimal() and len(number) < 10 else None
 
 
 # --- workloads: any object with `spec.replicas` and a label selector ---
