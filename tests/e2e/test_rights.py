@@ -284,6 +284,7 @@ async def test_each_right_is_used_nothing_else_is_asked_for_and_no_token_is_told
             await _lose_a_race(world)
             await _park(world, address)
             await _take_a_service(world)
+            await _step_down(world)
             await _follow_a_set(world)
             await _give_the_floor_back(world)
             _see_it_untouched(world)
@@ -495,6 +496,18 @@ async def _take_a_service(world: World) -> None:
     await eventually("its selector is given back", lambda: not is_taken())
     world.team.apply(pool("taken", route="Activator"))
     await eventually("its selector is taken again", is_taken, within=30)
+
+
+async def _step_down(world: World) -> None:
+    """The activators count the connections of this pool: the pod that goes is marked."""
+
+    def pods() -> int:
+        return len(world.team.items("pods", app="taken"))
+
+    world.team.patch("warmpool", "taken", {"spec": {"override": warm(2)}})
+    await eventually("two pods", lambda: pods() == 2)
+    world.team.patch("warmpool", "taken", {"spec": {"override": None}})
+    await eventually("one pod", lambda: pods() == 1)
 
 
 async def _follow_a_set(world: World) -> None:
