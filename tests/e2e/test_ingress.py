@@ -1,7 +1,7 @@
-"""Pools behind Ingress controllers and a Gateway: asleep, woken, and put to sleep under a stream.
+"""Pools behind an Ingress controller and a Gateway: asleep, woken, put to sleep under a stream.
 
-Traefik and Contour run beside the cluster as they were published. Both follow the EndpointSlices of
-a Service by themselves and connect to the addresses in them; kube-proxy has no part in it.
+Traefik runs beside the cluster as it was published. It follows the EndpointSlices of a Service by
+itself and connects to the addresses in them; kube-proxy has no part in it.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from e2e.conftest import (
     served_by,
     start_app,
 )
-from e2e.contour import Contour, contour
 from e2e.foreign import applied
 from e2e.kit import App, Kubectl, Object, acted_once, eventually, sleep_now
 from e2e.prometheus import from_docs
@@ -44,7 +43,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 FORWARD_AUTH = ROOT / "services/auth/README.md"
 CLAIM = "pets"
 TOKEN = {"Authorization": "demo-ingress"}
-WAYS = ("traefik's ingress", "traefik's gateway", "traefik's forward-auth", "contour's ingress")
+WAYS = ("ingress", "gateway", "forward-auth")
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,13 @@ class Fronts:
     kubectl: Kubectl
     app: App
     traefik: Traefik
-    contour: Contour
 
     def address(self, way: str) -> str:
         """Where clients come in."""
         return {
-            "traefik's ingress": self.traefik.ingress,
-            "traefik's gateway": self.traefik.gateway,
-            "traefik's forward-auth": self.traefik.guarded,
-            "contour's ingress": self.contour.ingress,
+            "ingress": self.traefik.ingress,
+            "gateway": self.traefik.gateway,
+            "forward-auth": self.traefik.guarded,
         }[way]
 
 
@@ -80,15 +77,14 @@ def fronts(
     folder: Path = tmp_path_factory.mktemp("ingress")
     with ExitStack() as stack:
         first = stack.enter_context(traefik(kubectl, folder))
-        second = stack.enter_context(contour(kubectl, folder))
         served_by(home, kubectl)
         add_recorder(kubectl)
         stack.enter_context(applied(kubectl, volume(kubectl, folder / "pets")))
         install_pet(kubectl, first)
         app = asyncio.run(start_app(kubectl, "behind", maxReplicas=1))
         auth = cluster_ip(kubectl, "auth")
-        kubectl.apply(*routes(kubectl, first, second), forward_auth(auth), *guarded(kubectl, first))
-        made = Fronts(kubectl, app, first, second)
+        kubectl.apply(*routes(first), forward_auth(auth), *guarded(kubectl, first))
+        made = Fronts(kubectl, app, first)
         asyncio.run(are_served(made))
         yield made
 
@@ -127,9 +123,9 @@ def install_pet(kubectl: Kubectl, front: Traefik) -> None:
     kubectl("rollout", "status", "deployment/github-stub", "--timeout=120s")
 
 
-def ingress(name: str, class_name: str, service: str, *paths: str, **annotations: str) -> Object:
-    """An Ingress of some paths to a Service, for whatever host."""
-    backend = {"service": {"name": service, "port": {"name": "http"}}}
+def ingress(name: str, class_name: str, *paths: str, **annotations: str) -> Object:
+    """An Ingress of some paths to the app, for whatever host."""
+    backend = {"service": {"name": "behind", "port": {"name": "http"}}}
     rules = [{"path": path, "pathType": "Prefix", "backend": backend} for path in paths]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -139,9 +135,8 @@ def ingress(name: str, class_name: str, service: str, *paths: str, **annotations
     }
 
 
-def routes(kubectl: Kubectl, first: Traefik, second: Contour) -> list[Object]:
-    """The app by Ingress and HTTPRoute, and the pet's own Ingress for Contour as well."""
-    pet = kubectl.get("ingress", "pet")
+def routes(first: Traefik) -> list[Object]:
+    """The app by Ingress and HTTPRoute."""
     http_route = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -156,23 +151,7 @@ def routes(kubectl: Kubectl, first: Traefik, second: Contour) -> list[Object]:
             ],
         },
     }
-    # Envoy gives up after 15 s unless it is told otherwise, and lets no WebSocket through.
-    for_envoy = {
-        "projectcontour.io/response-timeout": "150s",
-        "projectcontour.io/websocket-routes": "/echo",
-    }
-    pets = {
-        "apiVersion": pet["apiVersion"],
-        "kind": "Ingress",
-        "metadata": {"name": "pet-contour", "annotations": for_envoy},
-        "spec": pet["spec"] | {"ingressClassName": second.ingress_class},
-    }
-    return [
-        http_route,
-        ingress("behind", first.ingress_class, "behind", "/echo"),
-        ingress("behind-contour", second.ingress_class, "behind", "/echo", **for_envoy),
-        pets,
-    ]
+    return [http_route, ingress("behind", first.ingress_class, "/echo")]
 
 
 def forward_auth(auth: str) -> Object:
@@ -189,7 +168,7 @@ def guarded(kubectl: Kubectl, first: Traefik) -> list[Object]:
     middleware = f"{kubectl.namespace}-github-user@kubernetescrd"
     asks = {f"{prefix}.entrypoints": "guarded", f"{prefix}.middlewares": middleware}
     paths = ("/echo", "/headers")
-    return [ingress("guarded", first.ingress_class, "behind", *paths, **asks)]
+    return [ingress("guarded", first.ingress_class, *paths, **asks)]
 
 
 async def are_served(fronts: Fronts) -> None:

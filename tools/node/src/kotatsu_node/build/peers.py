@@ -56,7 +56,6 @@ PEERS = {
     ),
     "registry": Peer("."),
     "kwok": Peer("sigs.k8s.io/kwok/cmd/kwok"),
-    "contour": Peer("github.com/projectcontour/contour/cmd/contour"),
     "traefik": Peer(
         "github.com/traefik/traefik/v3/cmd/traefik",
         patched=(("github.com/go-acme/lego/v5", "lego"),),
