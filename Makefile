@@ -50,7 +50,17 @@ $(VENV)/.synced: $(BIN)/uv requirements.lock $(addsuffix /pyproject.toml,$(LOCAL
 	@touch $@ $(BIN)/uv && touch $@
 
 .PHONY: venv
-venv: $(VENV)/.synced ## make .venv with every locked package
+venv: mine $(VENV)/.synced ## make .venv with every locked package
+
+# After `sudo make demo`, a part of the checkout is root's.
+.PHONY: mine
+mine:
+	@for made in .cache build $(VENV); do \
+	  [ ! -e "$$made" ] || [ -w "$$made" ] || { \
+	    echo "error: $$made belongs to another user, as after sudo make: sudo chown -R $$(id -un) $$made" >&2; \
+	    exit 2; \
+	  }; \
+	done
 
 .PHONY: lock
 lock: $(BIN)/uv ## resolve again: requirements.lock and one lock per image
@@ -123,7 +133,7 @@ slow: venv
 not_run = [ -z "$${KOTATSU_LEFT_OUT:-}" ] || $(BIN)/python tests/left_out.py "$$KOTATSU_LEFT_OUT" "$(1)"
 
 .PHONY: forget
-forget:
+forget: mine
 	@mkdir -p $(dir $(LEFT_OUT)) && rm -f $(LEFT_OUT)
 
 .PHONY: e2e
