@@ -17,7 +17,8 @@ from docs.pages import blocks, section
 STEP = blocks(section("docs/how-to/sets.md", "Delete what is not used"))
 """What to see first, and the deletion."""
 
-KUBECTL = f"""#!{sys.executable}
+KUBECTL = f"""#!/bin/sh
+"exec" "{sys.executable}" "$0" "$@"
 import json, os, sys
 from pathlib import Path
 verb, kinds, *rest = sys.argv[1:]

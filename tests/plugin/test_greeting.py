@@ -191,7 +191,8 @@ def test_create_makes_nothing_for_a_greeting_that_the_service_does_not_name():
 
 # --- how it listens ---
 
-KUBECTL = """#!{python}
+KUBECTL = """#!/bin/sh
+"exec" "{python}" "$0" "$@"
 import sys, time
 if {fails}:
     sys.exit("Error from server (Forbidden): you may not")
