@@ -3,10 +3,12 @@
 import gc
 import os
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from needs import SKIP_NOTHING
 
 # Of a property's examples, `make check` tries the first tenth, `make test` all (`examples` in
 # tests/operator/core/values.py).
@@ -40,6 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """The workers of a run tell its controller, which names what fails."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Failures(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where nothing may be skipped, a test fails that needs what this machine lacks."""
+    report = yield
+    reason = (
+        str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else ""
+    )
+    if os.environ.get(SKIP_NOTHING) and reason.startswith("Skipped: needs "):
+        report.outcome, report.longrepr = "failed", reason.removeprefix("Skipped: ")
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,8 +5,7 @@ Names, bases and signatures were read in the Python binding of 0.16.4 and 0.17.0
 and so was that an inference whose call is cancelled runs on in its thread, while the call ends at
 once. (`tts(cancellable=True)` is no way: 0.16.4 dies of a segmentation fault, 0.17.0 blocks.)
 That `analyze` gives the accent phrases that `tts` speaks was read in its source.
-`FakeCore` answers to this contract, and so does the real package where it is installed
-(test_voicevox_real.py).
+`FakeCore` answers to this contract.
 """
 
 import asyncio
