@@ -262,6 +262,7 @@ def test_no_rule_asks_for_everything(scenario: Scenario) -> None:
 
 
 @each_scenario
+@pytest.mark.slow
 def test_rendering_twice_gives_the_same(scenario: Scenario) -> None:
     first, second = (template(scenario.chart, scenario.values, turn=turn) for turn in (1, 2))
 

@@ -239,6 +239,7 @@ def only_what_is_stored(monkeypatch):
         monkeypatch.setattr(module, "POOL", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "kind"), CASES)
 def test_the_estimate_is_not_far_below_the_truth(program, kind):
     assert LEAST < estimated(program, kind, 1) < MOST

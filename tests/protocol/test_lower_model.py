@@ -29,6 +29,7 @@ def test_nor_with_two_faults() -> None:
     assert seen.stuck(waits, lambda step: not step.startswith("FAULT")) == []
 
 
+@pytest.mark.slow
 @each("left_out", [f.name for f in fields(Rules)])
 def test_without_one_of_its_parts_a_request_is_cut(left_out: str) -> None:
     seen = explored(Rules(**{left_out: False}), faults=left_out == "checks_the_lead")

@@ -24,7 +24,7 @@ from tests.operator.activator.joined import reset
 from tests.operator.cluster import deployment, eventually
 from tests.operator.cluster import pod as pod_object
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.slow]
 
 IDLE_AFTER = 30.0
 BEYOND = 5.0

@@ -109,6 +109,7 @@ class Walk:
         return home_of(activators_of(self.kube.stored("WarmPool", POOL)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_on_a_random_walk_no_install_writes_a_pool_that_another_one_has(monkeypatch, seed):
     monkeypatch.setattr(restore_module, "_PAUSE", 0.001)

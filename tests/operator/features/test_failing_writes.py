@@ -244,6 +244,7 @@ async def test_pods_that_went_before_a_write_that_fails_are_paid_once(fate):
 
 
 @each("verb, fate", [(verb, fate) for verb in ("put_scale", "patch_status") for fate in FATES])
+@pytest.mark.slow
 async def test_an_edit_in_the_look_of_a_periods_end_that_fails_loses_no_cost(verb, fate):
     evening = once("evening", "23:50", "23:59") | {"end": "2026-11-26T00:30"}
     night = once("night", "23:50", "23:59", 3)
